@@ -1,0 +1,83 @@
+"""What frames are compared by when the renderer looks for a picture of its own to reuse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from omnitalk_cli.render.geometry import Geometry
+from omnitalk_cli.render.topology import BROWS, IRISES, LIPS
+from omnitalk_cli.types import Float
+
+# (upper lid, lower lid, corner, corner) per eye, and the middle of the inner lips.
+_EYES = ((159, 145, 33, 133), (386, 374, 362, 263))
+_UPPER_LIP, _LOWER_LIP = 13, 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """N frames: ``pose`` [N,3] degrees (roll halved: the similarity undoes it), ``lips`` [N,80],
+    ``brows`` [N,40], ``openness`` [N,2], ``gaze`` [N,4], ``opening`` [N] (gap between the lips),
+    all but the pose in per cent of the eye distance.
+    """
+
+    pose: Float
+    lips: Float
+    brows: Float
+    openness: Float
+    gaze: Float
+    opening: Float
+
+
+def features_of(geometry: Geometry) -> Features:
+    """Measure the frames of ``geometry``."""
+    local = geometry.local * 100
+    count = len(local)
+    openness, gaze = [], []
+    for (upper, lower, inner, outer), iris in zip(_EYES, IRISES, strict=True):
+        openness.append(local[:, upper, 1] - local[:, lower, 1])
+        gaze.append(local[:, iris, :2] - 0.5 * (local[:, inner, :2] + local[:, outer, :2]))
+    return Features(
+        pose=np.degrees(geometry.angles) * np.array([1, 1, 0.5], np.float32),
+        lips=local[:, LIPS, :2].reshape(count, -1),
+        brows=local[:, BROWS, :2].reshape(count, -1),
+        openness=np.maximum(np.stack(openness, axis=1), 0),
+        gaze=np.concatenate(gaze, axis=1),
+        opening=np.maximum(local[:, _UPPER_LIP, 1] - local[:, _LOWER_LIP, 1], 0),
+    )
+
+
+def base_distance(target: Features, bank: Features) -> Float:
+    """[N,M] how badly bank frames serve as base picture: pose, then mouth and brows."""
+    return (
+        _distance(target.pose, bank.pose)
+        + 0.3 * _point_rms(target.lips, bank.lips)
+        + 0.4 * _point_rms(target.brows, bank.brows)
+    )
+
+
+def mouth_distance(target: Features, bank: Features) -> Float:
+    """[N,M] how badly bank frames serve as mouth picture: 40 lip points, then pose."""
+    return _point_rms(target.lips, bank.lips) + 0.15 * _distance(target.pose, bank.pose)
+
+
+def eye_distance(target: Features, bank: Features) -> Float:
+    """[N,M] how badly bank frames serve as eye picture: openness, gaze where open, then pose."""
+    usual = max(1e-3, float(np.median(bank.openness)))
+    open_eyes = np.minimum(1, target.openness.mean(axis=1) / usual)[:, None]
+    return (
+        0.6 * _distance(target.openness, bank.openness)
+        + 0.8 * open_eyes * _distance(target.gaze, bank.gaze) / np.sqrt(2)
+        + 0.1 * _distance(target.pose, bank.pose)
+    )
+
+
+def _distance(left: Float, right: Float) -> Float:
+    squares = (left**2).sum(1)[:, None] + (right**2).sum(1)[None] - 2 * left @ right.T
+    return np.sqrt(np.maximum(squares, 0))
+
+
+def _point_rms(left: Float, right: Float) -> Float:
+    """Root mean square distance of matching 2D points stored flat."""
+    return _distance(left, right) * np.sqrt(2 / left.shape[1], dtype=np.float32)

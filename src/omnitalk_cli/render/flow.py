@@ -1,0 +1,173 @@
+"""Dense backward flow from a target frame to source frames, drawn on a coarse grid.
+
+The flow is the head's 2D similarity, faded out around the head, plus what is left at the mesh
+vertices, interpolated over triangles. The triangles are drawn once per target frame and serve
+every source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from omnitalk_cli.render.geometry import Geometry
+from omnitalk_cli.render.topology import LID_A, LID_B, LIPS, Topology
+from omnitalk_cli.types import Float
+
+GRID = 128
+# Head region around the pose points, in eye distances: full weight inside, none outside.
+SIDE, UP, DOWN = (1.3, 2.1), (1.7, 2.7), (1.25, 2.4)
+BLUR = 1.2  # cells
+GAZE_STRENGTH = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowGrid:
+    """Constants of the grid for pictures of side ``size``: cell centres in pixels."""
+
+    size: int
+    points: Float  # [G,G,2]
+    topology: Topology
+    sharp_parts: tuple[NDArray[np.int64], ...]  # vertices of lips and lids
+
+    @property
+    def cell(self) -> float:
+        """Pixels per cell."""
+        return self.size / GRID
+
+
+def build_grid(size: int, topology: Topology) -> FlowGrid:
+    """Make the grid for square pictures of ``size`` pixels."""
+    axis = (np.arange(GRID, dtype=np.float32) + 0.5) * (size / GRID) - 0.5
+    points = np.stack(np.meshgrid(axis, axis), axis=-1)
+    place = {int(point): index for index, point in enumerate(topology.points)}
+    parts = tuple(
+        np.array([place[int(point)] for point in group]) for group in (LIPS, LID_A, LID_B)
+    )
+    return FlowGrid(size=size, points=points, topology=topology, sharp_parts=parts)
+
+
+class TargetFlow:
+    """Flows into frame ``index`` of the ``target`` geometry."""
+
+    def __init__(self, grid: FlowGrid, target: Geometry, index: int) -> None:
+        self._grid = grid
+        self._vertices = target.vertices[index]
+        self._pose = _as_complex(target.pose_points[index])
+        self._irises = target.irises[index]
+        self.scale = float(target.scale[index])
+        self._triangles = self._draw(target.depth[index])
+        self._inverse = _inverse_corners(self._vertices[grid.topology.triangles])
+        self.head = self._head_weight(float(target.angles[index, 2]))
+        self._sharp = self._sharp_mask()
+
+    def _draw(self, depth: Float) -> NDArray[np.int16]:
+        """Index of the triangle over every cell (far ones first), -1 where there is none."""
+        grid = self._grid
+        cells = (self._vertices + 0.5) / grid.cell - 0.5
+        corners = np.rint(cells * 16).astype(np.int32)[grid.topology.triangles]
+        order = np.argsort(-depth[grid.topology.triangles].sum(axis=1))
+        image = np.full((GRID, GRID), -1, np.int16)
+        for number, corner in zip(order.tolist(), corners[order], strict=True):
+            cv2.fillConvexPoly(image, corner, number, cv2.LINE_8, 4)
+        return image
+
+    def _head_weight(self, roll: float) -> Float:
+        centre = self._pose.mean()
+        relative = self._grid.points - np.array([centre.real, centre.imag], np.float32)
+        cos, sin = np.cos(roll) / self.scale, np.sin(roll) / self.scale
+        across = np.abs(relative[..., 0] * cos - relative[..., 1] * sin)
+        along = relative[..., 0] * sin + relative[..., 1] * cos
+        return _fall(across, *SIDE) * _fall(-along, *UP) * _fall(along, *DOWN)
+
+    def _sharp_mask(self) -> Float:
+        """1 on lips and lids, where the residual must not be blurred."""
+        mask = np.zeros((GRID, GRID), np.uint8)
+        for part in self._grid.sharp_parts:
+            hull = cv2.convexHull((self._vertices[part] + 0.5) / self._grid.cell - 0.5)
+            cv2.fillConvexPoly(mask, np.rint(hull * 16).astype(np.int32), 255, cv2.LINE_8, 4)
+        soft = cv2.GaussianBlur(cv2.dilate(mask, np.ones((3, 3), np.uint8)), (0, 0), 1.0)
+        return soft.astype(np.float32)[..., None] / 255
+
+    def to(self, source: Geometry, index: int, *, gaze: bool = False) -> Float:
+        """Displacement [G,G,2] in pixels: target pixel + displacement = place in the source."""
+        grid = self._grid
+        turn, shift = _similarity(self._pose, _as_complex(source.pose_points[index]))
+        matrix = np.array([[turn.real, turn.imag], [-turn.imag, turn.real]], np.float32)
+        offset = np.array([shift.real, shift.imag], np.float32)
+        left_over = source.vertices[index] - (self._vertices @ matrix + offset)
+        left_over[grid.topology.outermost] = 0
+
+        similarity = grid.points @ (matrix - np.eye(2, dtype=np.float32)) + offset
+        flow = similarity * self.head[..., None]
+        residual = self._interpolate(left_over)
+        smooth = cv2.GaussianBlur(residual, (0, 0), BLUR)
+        flow += smooth + self._sharp * (residual - smooth)
+        if gaze:
+            self._shift_gaze(flow, source.irises[index])
+        return flow
+
+    def _interpolate(self, values: Float) -> Float:
+        """Values [V,2] at the vertices → [G,G,2], linear in each triangle, 0 outside."""
+        corners = values[self._grid.topology.triangles]  # [F,3,2]
+        planes = self._inverse @ corners  # [F,3,2]: value = [x y 1] @ plane
+        planes = np.concatenate([planes.reshape(-1, 6), np.zeros((1, 6), np.float32)])
+        here = np.take(planes, self._triangles, axis=0)  # index -1: the zero row
+        points = self._grid.points
+        return here[..., :2] * points[..., :1] + here[..., 2:4] * points[..., 1:] + here[..., 4:]
+
+    def _shift_gaze(self, flow: Float, irises: Float) -> None:
+        """Move the irises half of the way that the lids' flow does not."""
+        grid = self._grid
+        spread = 0.045 * self.scale
+        for eye in range(2):
+            goal = self._irises[eye]
+            cell = np.rint((goal + 0.5) / grid.cell - 0.5).astype(int)
+            if (cell < 3).any() or (cell >= GRID - 3).any():
+                continue
+            reach = int(np.ceil(2.5 * spread / grid.cell))
+            rows = slice(max(0, cell[1] - reach), cell[1] + reach + 1)
+            columns = slice(max(0, cell[0] - reach), cell[0] + reach + 1)
+            missing = irises[eye] - goal - flow[cell[1], cell[0]]
+            distance = ((grid.points[rows, columns] - goal) ** 2).sum(axis=-1)
+            bump = np.exp(-distance / (2 * spread**2))[..., None]
+            flow[rows, columns] += GAZE_STRENGTH * bump * missing
+
+
+def _as_complex(points: Float) -> NDArray[np.complex64]:
+    return points[:, 0] + 1j * points[:, 1]
+
+
+def _similarity(
+    target: NDArray[np.complex64], source: NDArray[np.complex64]
+) -> tuple[complex, complex]:
+    """Least squares ``source ≈ turn · target + shift`` over complex points."""
+    target_mean, source_mean = target.mean(), source.mean()
+    centred = target - target_mean
+    turn = np.vdot(centred, source - source_mean) / np.vdot(centred, centred).real
+    return complex(turn), complex(source_mean - turn * target_mean)
+
+
+def _fall(distance: Float, inner: float, outer: float) -> Float:
+    """1 below ``inner``, 0 above ``outer``, smooth between."""
+    step = np.clip((outer - distance) / (outer - inner), 0, 1)
+    return step * step * (3 - 2 * step)
+
+
+def _inverse_corners(corners: Float) -> Float:
+    """Inverses [F,3,3] of the corner matrices with rows [x y 1]; 0 for empty triangles."""
+    x, y = corners[..., 0].astype(np.float64), corners[..., 1].astype(np.float64)
+    following, last = [1, 2, 0], [2, 0, 1]
+    area = ((y[:, 1] - y[:, 2]) * (x[:, 0] - x[:, 2])) + (
+        (x[:, 2] - x[:, 1]) * (y[:, 0] - y[:, 2])
+    )
+    safe = np.where(np.abs(area) < 1e-3, np.inf, area)[:, None]
+    rows = [
+        (y[:, following] - y[:, last]) / safe,
+        (x[:, last] - x[:, following]) / safe,
+        (x[:, following] * y[:, last] - x[:, last] * y[:, following]) / safe,
+    ]
+    return np.stack(rows, axis=1).astype(np.float32)
