@@ -1,0 +1,192 @@
+"""How a person moves while talking: the style of synthetic motion, drawn anew for every clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from omnitalk_cli.face.codes import BLENDSHAPE_NAMES, LIVE_EXPRESSION
+from omnitalk_cli.types import Float
+
+_BASES = sorted({BLENDSHAPE_NAMES[i].removesuffix("Left").removesuffix("Right")
+                 for i in LIVE_EXPRESSION})  # fmt: skip
+RANK = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionStyle:
+    """One person's way of moving. Angles in radians, times in seconds, rates in hertz, lengths in
+    eye distances, expression values in blendshape units (0…1).
+
+    ``person`` seeds what has no number of its own here: how each viseme and each side of the face
+    differs from the average, and which channels move together. The same style and the same
+    generator state give the same motion.
+    """
+
+    person: int
+    # Lips
+    jaw_gain: float
+    lip_gain: float
+    round_gain: float
+    spread_gain: float
+    loud_jaw: float  # 0: the jaw ignores loudness, 1: it follows it fully
+    sluggish: float  # factor on the time constants of coarticulation
+    smoothing: float
+    lead: float  # lips ahead of the sound
+    closure: float  # how completely bilabials close, 0…1
+    viseme_spread: float  # personal deviation of viseme targets
+    lip_parting: float  # lips apart at rest
+    breath: float  # probability of an open-mouthed breath in a pause
+    # Expression
+    smile: float
+    frown: float
+    brow_rest: float
+    brow_gain: float
+    brow_rate: float
+    mood_swing: float
+    crosstalk: float  # slow wandering of all channels together (low rank)
+    jitter: float  # noise of the fit
+    asymmetry: float
+    # Lids
+    blink_gap: float
+    blink_depth: float
+    blink_seconds: float
+    double_blink: float
+    lid_rest: float
+    squint: float
+    # Head
+    rotation_offset: tuple[float, float, float]  # pitch, yaw, roll
+    rotation_amplitude: tuple[float, float, float]
+    head_speed: float  # factor on the frequencies of head motion
+    posture_gap: float
+    posture_size: float
+    nod: float
+    nod_rate: float  # probability of a nod on a stressed syllable
+    calm_silence: float  # head motion while silent, relative to while speaking
+    neck: tuple[float, float]  # the face's origin over and before the turning point
+    sway: float
+    scale_sway: float
+    head_jitter: float
+    # Gaze
+    gaze_offset: tuple[float, float]  # yaw, pitch
+    fixation: float
+    gaze_width: float
+    aversion: float  # probability that a fixation is away from the camera
+    stabilised: float  # share of head rotation that the eyes undo
+    head_follows: float
+    gaze_jitter: float
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> MotionStyle:
+        """A random style, wider than the styles of real clips."""
+
+        def uniform(low: float, high: float) -> float:
+            return float(rng.uniform(low, high))
+
+        def about(middle: float, factor: float) -> float:
+            """Log-normal: two thirds of draws within a factor of the middle, never far out."""
+            z = float(np.clip(rng.standard_normal(), -2.2, 2.2))
+            return middle * factor**z
+
+        def maybe(probability: float, low: float, high: float) -> float:
+            chosen = rng.random() < probability
+            value = uniform(low, high)
+            return value if chosen else 0.0
+
+        def normal(deviation: float, bound: float) -> float:
+            return float(np.clip(rng.normal(0.0, deviation), -bound, bound))
+
+        degree = np.pi / 180.0
+        energy = about(1.0, 1.5)
+        lips = about(0.95, 1.25)
+        return cls(
+            person=int(rng.integers(2**31)),
+            jaw_gain=lips * about(0.9, 1.25),
+            lip_gain=lips * about(1.0, 1.25),
+            round_gain=lips * about(1.0, 1.3),
+            spread_gain=lips * about(1.0, 1.35),
+            loud_jaw=uniform(0.2, 0.8),
+            sluggish=about(0.85, 1.3),
+            smoothing=uniform(0.012, 0.036),
+            lead=uniform(-0.01, 0.05),
+            closure=uniform(0.75, 1.0),
+            viseme_spread=uniform(0.08, 0.3),
+            lip_parting=maybe(0.4, 0.0, 0.12),
+            breath=uniform(0.0, 0.7),
+            smile=maybe(0.55, 0.02, 0.55),
+            frown=maybe(0.35, 0.02, 0.35),
+            brow_rest=uniform(-0.3, 0.35),
+            brow_gain=0.16 * about(1.0, 1.9),
+            brow_rate=uniform(0.03, 0.35),
+            mood_swing=0.05 * about(1.0, 1.8),
+            crosstalk=0.035 * about(1.0, 1.6),
+            jitter=0.006 * about(1.0, 1.7),
+            asymmetry=uniform(0.03, 0.3),
+            blink_gap=about(3.2, 1.55),
+            blink_depth=uniform(0.55, 1.0),
+            blink_seconds=uniform(0.13, 0.36),
+            double_blink=maybe(0.5, 0.0, 0.25),
+            lid_rest=uniform(0.0, 0.28),
+            squint=uniform(0.0, 0.4),
+            rotation_offset=(
+                normal(5.5 * degree, 12 * degree),
+                normal(7.0 * degree, 18 * degree),
+                normal(3.5 * degree, 10 * degree),
+            ),
+            rotation_amplitude=(
+                2.3 * degree * energy * about(1.0, 1.4),
+                2.9 * degree * energy * about(1.0, 1.5),
+                1.7 * degree * energy * about(1.0, 1.5),
+            ),
+            head_speed=about(1.0, 1.35),
+            posture_gap=uniform(1.5, 8.0),
+            posture_size=2.5 * degree * energy * about(1.0, 1.6),
+            nod=2.2 * degree * energy * about(1.0, 1.6),
+            nod_rate=uniform(0.1, 0.7),
+            calm_silence=uniform(0.3, 1.0),
+            neck=(uniform(0.6, 1.5), uniform(0.4, 1.0)),
+            sway=0.045 * energy * about(1.0, 1.7),
+            scale_sway=0.016 * energy * about(1.0, 1.7),
+            head_jitter=0.0015 * about(1.0, 1.6),
+            gaze_offset=(normal(5 * degree, 12 * degree), normal(4 * degree, 10 * degree)),
+            fixation=about(1.1, 1.6),
+            gaze_width=uniform(2.0, 14.0) * degree,
+            aversion=uniform(0.02, 0.6),
+            stabilised=uniform(0.4, 1.0),
+            head_follows=uniform(0.0, 0.45),
+            gaze_jitter=0.008 * about(1.0, 1.6),
+        )
+
+    def personal(self, key: int, *shape: int) -> Float:
+        """Standard normal numbers that belong to the person, the same at every call."""
+        draw = np.random.default_rng((self.person, key)).standard_normal(shape)
+        return np.clip(draw, -2.5, 2.5).astype(np.float32)
+
+
+def coupling(style: MotionStyle) -> Float:
+    """Which expression channels wander together, ``[RANK, 51]``; rows of unit mean square over the
+    live channels.
+
+    Both sides of a blendshape mostly go the same way.
+    """
+    shared = style.personal(1, RANK, len(_BASES))
+    rows = np.zeros((RANK, 51), np.float32)
+    own = style.personal(2, RANK, 51)
+    for index in LIVE_EXPRESSION:
+        base = BLENDSHAPE_NAMES[index].removesuffix("Left").removesuffix("Right")
+        rows[:, index] = shared[:, _BASES.index(base)] + 0.5 * own[:, index]
+    power = np.sqrt((rows[:, list(LIVE_EXPRESSION)] ** 2).mean(axis=1, keepdims=True))
+    return rows / np.maximum(power, 1e-6)
+
+
+def side_gains(style: MotionStyle) -> Float:
+    """Gain of each expression channel ``[51]`` that makes the face asymmetric, about 1."""
+    tilt = style.personal(3, len(BLENDSHAPE_NAMES))
+    general = float(style.personal(4, 1)[0])
+    gains = np.ones(51, np.float32)
+    for index, name in enumerate(BLENDSHAPE_NAMES):
+        if name.endswith("Left") and BLENDSHAPE_NAMES[index + 1] == name[:-4] + "Right":
+            lean = 0.5 * style.asymmetry * (0.6 * general + 0.8 * tilt[index])
+            gains[index], gains[index + 1] = 1.0 + lean, 1.0 - lean
+    return gains
