@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	&& { echo "$$p"; break; }; done)
 PIP_ARGS ?=
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 
 .PHONY: demo test check setup setup-dev clean help
 
@@ -37,11 +37,13 @@ $(BIN)/python:
 
 # A stamp keeps later runs quick: pip is asked again only when the locked versions change.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e .
+	@echo 'Installing omnitalk into $(VENV) (some minutes the first time)'
+	@$(PIP) -e .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e '.[dev]'
+	@echo 'Installing omnitalk and its development tools into $(VENV) (some minutes the first time)'
+	@$(PIP) -e '.[dev]'
 	@touch $(VENV)/.installed $@
 
 clean:

@@ -1,0 +1,1 @@
+"""The command line: parse, call the pipeline, print. Nothing heavy is imported at import time."""

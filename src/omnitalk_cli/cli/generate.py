@@ -1,0 +1,131 @@
+"""``omnitalk generate``: the main job, a reference and a script become a marked video."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+from omnitalk_cli.cli import options as opt
+from omnitalk_cli.cli.console import session
+from omnitalk_cli.cli.stages import (
+    get_reference,
+    given,
+    perform,
+    produce,
+    read_script,
+    reference_text,
+    script_name,
+    script_source,
+    take_lines,
+)
+from omnitalk_cli.pipeline.settings import (
+    Plan,
+    check_input,
+    check_output,
+    choose_seed,
+    default_output,
+    estimate_seconds,
+    make_folder,
+)
+
+
+def generate(
+    ref: opt.Ref,
+    text: opt.TextFile = None,
+    say: opt.Say = None,
+    output: Annotated[
+        Path | None,
+        opt.option(
+            "--output", "-o", text="The video; otherwise <ref>-<script>.mp4 here.",
+            panel=opt.VIDEO, env=False, metavar="FILE",
+        ),
+    ] = None,
+    ref_text: opt.RefText = None,
+    ref_start: opt.RefStart = None,
+    ref_seconds: opt.RefSeconds = None,
+    face: opt.Face = None,
+    asr_model: opt.AsrModel = None,
+    cache: opt.Cache = True,
+    lang: opt.Lang = "auto",
+    model: opt.Model = "tiny",
+    steps: opt.Steps = None,
+    cfg_text: opt.CfgText = None,
+    cfg_audio: opt.CfgAudio = None,
+    cfg_video: opt.CfgVideo = None,
+    schedule: opt.Schedule = None,
+    solver: opt.Solver = None,
+    seed: opt.Seed = None,
+    speed: opt.Speed = None,
+    duration: opt.Duration = None,
+    device: opt.Device = "auto",
+    dtype: opt.DType = "auto",
+    fps: opt.Fps = None,
+    size: opt.Size = None,
+    crf: opt.Crf = None,
+    codec: opt.Codec = None,
+    visible_mark: opt.VisibleMark = None,
+    head_motion: opt.HeadMotion = None,
+    expression: opt.Expression = None,
+    gaze: opt.Gaze = None,
+    ffmpeg: opt.Ffmpeg = None,
+    workers: opt.Workers = None,
+    dry_run: opt.DryRun = False,
+    overwrite: opt.Overwrite = False,
+    json_output: opt.Json = False,
+    config: opt.Config = None,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
+) -> None:  # fmt: skip
+    """Make a talking video of the person in --ref, saying --text."""
+    with session(quiet=quiet, verbose=verbose, json_output=json_output) as console:
+        source = script_source(text, say)
+        check_input(ref, "a clip of the person, or features made by extract")
+        inputs = (ref, source) if isinstance(source, Path) else (ref,)
+        path = output or default_output(ref, source if isinstance(source, Path) else None, ".mp4")
+        check_output(path, suffixes=(".mp4",), overwrite=overwrite, inputs=inputs)
+        script = read_script(source, lang)
+        extraction = given(
+            start=ref_start, seconds=ref_seconds, face_index=face, asr_model=asr_model,
+            ref_text=reference_text(ref_text),
+        )  # fmt: skip
+        speech = given(
+            steps=steps, cfg_text=cfg_text, cfg_audio=cfg_audio, cfg_video=cfg_video,
+            schedule=schedule, solver=solver, speed=speed, duration=duration,
+        )  # fmt: skip
+        video = given(
+            fps=fps, size=size, crf=crf, codec=codec, visible_mark=visible_mark, ffmpeg=ffmpeg,
+            head_motion=head_motion, expression=expression, gaze=gaze, workers=workers,
+        )  # fmt: skip
+        chosen_seed = choose_seed(seed)
+        if dry_run:
+            plan = Plan(
+                reference=ref, script=script_name(source, text), language=script.language,
+                segments=len(script.segments), model=model, seed=chosen_seed, output=path,
+                estimated_seconds=estimate_seconds(script, speed=speed, duration=duration),
+                options={**extraction, **speech, **video},
+            )  # fmt: skip
+            console.result(plan.to_dict(), plan.lines())
+            return
+
+        started = time.monotonic()
+        make_folder(path)
+        reference, cached = get_reference(ref, options=extraction, cache=cache, console=console)
+        extracted = time.monotonic()
+        performance = perform(
+            reference, script, model=model, device=device, dtype=dtype,
+            options={**speech, "seed": chosen_seed}, console=console,
+        )  # fmt: skip
+        performed = time.monotonic()
+        take = produce(
+            reference, performance, path, options=video, overwrite=overwrite, console=console
+        )
+        result = take.to_dict()
+        result["reference_cached"] = cached
+        result["timings"] = {
+            "reference": round(extracted - started, 3),
+            "synthesis": round(performed - extracted, 3),
+            **result["timings"],
+            "total": round(time.monotonic() - started, 3),
+        }
+        console.result(result, take_lines(result))

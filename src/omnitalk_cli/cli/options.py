@@ -1,0 +1,222 @@
+"""Options that several commands share, each defined once: flag, help, range, environment name.
+
+Where a value comes from, strongest first: command line, ``OMNITALK_<FLAG>``, the TOML file,
+default. ``None`` means "not given": the stage that takes the value has its own default.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from omnitalk_cli.cli.commands import PANELS
+from omnitalk_cli.cli.config_file import read_config
+from omnitalk_cli.pipeline.settings import RANGES, check_device
+
+_, REFERENCE, SCRIPT, SPEECH, VIDEO, TRAINING, COMMON = PANELS
+
+
+def option(
+    *names: str, text: str, panel: str = COMMON, env: bool = True, **more: Any
+) -> Any:  # typer.Option's own type is private to it
+    """An option named by its first flag; ``env`` lets ``OMNITALK_<FLAG>`` and the file set it."""
+    flag = names[0].split("/")[0].lstrip("-").replace("-", "_")
+    if flag in RANGES:
+        low, high = RANGES[flag]
+        more.setdefault("min", low)
+        more.setdefault("max", high)
+        more.setdefault("metavar", "N")
+    return typer.Option(
+        *names,
+        help=text,
+        rich_help_panel=panel,
+        envvar=f"OMNITALK_{flag.upper()}" if env else None,
+        show_envvar=False,
+        **more,
+    )
+
+
+# --- every command -----------------------------------------------------------------------------
+Config = Annotated[
+    Path | None,
+    option(
+        "--config",
+        text="TOML file with options; otherwise omnitalk.toml in the user's config folder.",
+        is_eager=True,
+        callback=read_config,
+        metavar="FILE",
+    ),
+]
+Quiet = Annotated[bool, option("--quiet", "-q", text="No progress and no remarks.")]
+Verbose = Annotated[
+    int,
+    option("--verbose", "-v", text="More remarks; -vv adds tracebacks.", env=False, count=True),
+]
+Json = Annotated[
+    bool, option("--json", text="One JSON object on stdout and nothing else.", env=False)
+]
+Overwrite = Annotated[bool, option("--overwrite", text="Replace the output when it exists.")]
+DryRun = Annotated[
+    bool, option("--dry-run", text="Check everything and print the plan; do nothing.", env=False)
+]
+
+# --- reference ---------------------------------------------------------------------------------
+Ref = Annotated[
+    Path,
+    option(
+        "--ref",
+        text="Clip of the person (1-10 s are used), or a .safetensors file made by extract.",
+        panel=REFERENCE,
+        metavar="FILE",
+    ),
+]
+RefText = Annotated[
+    str | None,
+    option(
+        "--ref-text",
+        text="What is said in the clip, or a file with it; skips speech recognition.",
+        panel=REFERENCE,
+        metavar="TEXT",
+    ),
+]
+RefStart = Annotated[
+    float | None,
+    option(
+        "--ref-start",
+        text="Where the reference begins in the clip, in seconds; otherwise the best window.",
+        panel=REFERENCE,
+        metavar="SECONDS",
+    ),
+]
+RefSeconds = Annotated[
+    float | None,
+    option("--ref-seconds", text="Longest reference, in seconds.", panel=REFERENCE),
+]
+Face = Annotated[
+    int | None,
+    option(
+        "--face",
+        text="Which face, counted from the left from 0; otherwise the most visible one.",
+        panel=REFERENCE,
+        metavar="N",
+    ),
+]
+AsrModel = Annotated[
+    str | None,
+    option(
+        "--asr-model",
+        text="faster-whisper model: a name or a folder.",
+        panel=REFERENCE,
+        metavar="NAME",
+    ),
+]
+Cache = Annotated[
+    bool,
+    option("--cache/--no-cache", text="Keep extracted features for the next run.", panel=REFERENCE),
+]
+
+# --- script ------------------------------------------------------------------------------------
+TextFile = Annotated[
+    str | None,
+    option(
+        "--text", text="Script file in UTF-8; - reads stdin.", panel=SCRIPT, env=False,
+        metavar="FILE",
+    ),
+]  # fmt: skip
+Say = Annotated[
+    str | None,
+    option("--say", text="The script itself.", panel=SCRIPT, env=False, metavar="TEXT"),
+]
+Lang = Annotated[
+    Literal["auto", "en", "zh"], option("--lang", text="Language of what is said.", panel=SCRIPT)
+]
+
+# --- speech and motion -------------------------------------------------------------------------
+Model = Annotated[
+    str,
+    option(
+        "--model",
+        text="Embedded model (see weights list) or a .safetensors file.",
+        panel=SPEECH,
+        metavar="NAME|FILE",
+    ),
+]
+Steps = Annotated[int | None, option("--steps", text="Solver steps.", panel=SPEECH)]
+CfgText = Annotated[
+    float | None, option("--cfg-text", text="Guidance towards the text.", panel=SPEECH)
+]
+CfgAudio = Annotated[
+    float | None, option("--cfg-audio", text="Guidance towards the voice.", panel=SPEECH)
+]
+CfgVideo = Annotated[
+    float | None,
+    option("--cfg-video", text="Guidance towards the face's style; 0 leaves it out.", panel=SPEECH),
+]
+Schedule = Annotated[
+    Literal["uniform", "sway", "epss"] | None,
+    option("--schedule", text="Times of the solver's steps.", panel=SPEECH),
+]
+Solver = Annotated[
+    Literal["euler", "midpoint"] | None,
+    option("--solver", text="How the flow is integrated.", panel=SPEECH),
+]
+Seed = Annotated[
+    int | None,
+    option("--seed", text="The same seed gives the same file; otherwise drawn.", panel=SPEECH),
+]
+Speed = Annotated[float | None, option("--speed", text="Speaking rate, 1 is normal.", panel=SPEECH)]
+Duration = Annotated[
+    float | None,
+    option(
+        "--duration",
+        text="Length of the speech in seconds; otherwise estimated from the text.",
+        panel=SPEECH,
+        metavar="SECONDS",
+    ),
+]
+Device = Annotated[
+    str,
+    option(
+        "--device", text="auto, cpu, cuda, cuda:N or mps.", panel=SPEECH, callback=check_device,
+        metavar="NAME",
+    ),
+]  # fmt: skip
+DType = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    option("--dtype", text="Number format of the model.", panel=SPEECH),
+]
+
+# --- video -------------------------------------------------------------------------------------
+Fps = Annotated[float | None, option("--fps", text="Frames per second.", panel=VIDEO)]
+Size = Annotated[int | None, option("--size", text="Side of the square picture.", panel=VIDEO)]
+Crf = Annotated[
+    int | None, option("--crf", text="Quality of the encoder, smaller is better.", panel=VIDEO)
+]
+Codec = Annotated[Literal["h264"] | None, option("--codec", text="Video codec.", panel=VIDEO)]
+VisibleMark = Annotated[
+    str | None,
+    option(
+        "--visible-mark",
+        text="Words of the visible mark; none leaves it out (and the duty to label to you).",
+        panel=VIDEO,
+        metavar="TEXT|none",
+    ),
+]
+HeadMotion = Annotated[
+    float | None, option("--head-motion", text="Gain of head movement, 1 as made.", panel=VIDEO)
+]
+Expression = Annotated[
+    float | None, option("--expression", text="Gain of expression, 1 as made.", panel=VIDEO)
+]
+Gaze = Annotated[
+    float | None, option("--gaze", text="Gain of eye movement, 1 as made.", panel=VIDEO)
+]
+Ffmpeg = Annotated[
+    str | None, option("--ffmpeg", text="The ffmpeg program.", panel=VIDEO, metavar="PROGRAM")
+]
+Workers = Annotated[
+    int | None, option("--workers", text="Rendering processes; otherwise one per core.",
+                       panel=VIDEO),
+]  # fmt: skip

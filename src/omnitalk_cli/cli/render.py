@@ -1,0 +1,77 @@
+"""``omnitalk render``: the second half of generate, a performance becomes a video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omnitalk_cli.cli import options as opt
+from omnitalk_cli.cli.console import session
+from omnitalk_cli.cli.stages import get_reference, given, produce, reference_text, take_lines
+from omnitalk_cli.pipeline.settings import check_input, check_output, make_folder, plain_name
+
+
+def render(
+    performance: Annotated[
+        Path, typer.Argument(help="Performance file made by synth.", metavar="PERFORMANCE")
+    ],
+    ref: opt.Ref,
+    output: Annotated[
+        Path | None,
+        opt.option(
+            "--output", "-o", text="The video; otherwise <performance>.mp4 here.",
+            panel=opt.VIDEO, env=False, metavar="FILE",
+        ),
+    ] = None,
+    ref_text: opt.RefText = None,
+    ref_start: opt.RefStart = None,
+    ref_seconds: opt.RefSeconds = None,
+    face: opt.Face = None,
+    cache: opt.Cache = True,
+    fps: opt.Fps = None,
+    size: opt.Size = None,
+    crf: opt.Crf = None,
+    codec: opt.Codec = None,
+    visible_mark: opt.VisibleMark = None,
+    head_motion: opt.HeadMotion = None,
+    expression: opt.Expression = None,
+    gaze: opt.Gaze = None,
+    ffmpeg: opt.Ffmpeg = None,
+    workers: opt.Workers = None,
+    overwrite: opt.Overwrite = False,
+    json_output: opt.Json = False,
+    config: opt.Config = None,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
+) -> None:  # fmt: skip
+    """Draw a performance with the person of --ref and write the marked video."""
+    with session(quiet=quiet, verbose=verbose, json_output=json_output) as console:
+        check_input(performance, "a performance file made by synth")
+        check_input(ref, "a clip of the person, or features made by extract")
+        path = output or Path(f"{plain_name(performance)}.mp4")
+        check_output(path, suffixes=(".mp4",), overwrite=overwrite, inputs=(ref, performance))
+        from omnitalk_cli.pipeline.performance_store import load_performance
+
+        loaded = load_performance(performance)
+        make_folder(path)
+        reference, cached = get_reference(
+            ref,
+            options=given(
+                start=ref_start, seconds=ref_seconds, face_index=face,
+                ref_text=reference_text(ref_text),
+            ),
+            cache=cache,
+            console=console,
+        )  # fmt: skip
+        take = produce(
+            reference, loaded, path, overwrite=overwrite, console=console,
+            options=given(
+                fps=fps, size=size, crf=crf, codec=codec, visible_mark=visible_mark,
+                head_motion=head_motion, expression=expression, gaze=gaze, ffmpeg=ffmpeg,
+                workers=workers,
+            ),
+        )  # fmt: skip
+        result = {**take.to_dict(), "reference_cached": cached}
+        console.result(result, take_lines(result))

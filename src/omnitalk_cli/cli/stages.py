@@ -1,0 +1,149 @@
+"""Steps that several commands share, between the options and the pipeline."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnitalk_cli.cli.console import Console
+from omnitalk_cli.errors import InputError, UsageError
+from omnitalk_cli.pipeline.settings import cache_folder, check_input
+
+if TYPE_CHECKING:
+    from omnitalk_cli.types import Performance, Reference, Script, Take
+
+REFERENCE_SUFFIX = ".safetensors"
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given: those that are not None. Zero and "" are values."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def script_source(text: str | None, say: str | None) -> Path | str:
+    """Where the script comes from: a file, stdin (``-``) or the command line itself.
+
+    Raises UsageError unless exactly one is given, InputError for a file that cannot be read.
+    """
+    if (text is None) == (say is None):
+        raise UsageError("give the script either as a file (--text FILE, - is stdin) or as --say")
+    if say is not None:
+        return say
+    if text == "-":
+        try:
+            return sys.stdin.read()
+        except UnicodeDecodeError as error:
+            raise InputError(f"stdin: the script is not UTF-8 text ({error.reason})") from error
+    return check_input(Path(text or ""), "a script in UTF-8 text")
+
+
+def script_name(source: Path | str, text: str | None) -> str:
+    """How the plan calls the script."""
+    if isinstance(source, Path):
+        return str(source)
+    return "stdin" if text == "-" else "--say"
+
+
+def read_script(source: Path | str, language: str) -> Script:
+    """The script, split and normalised."""
+    from omnitalk_cli.pipeline.script import read_script as read
+
+    return read(source, language=language)
+
+
+def reference_text(value: str | None) -> str | None:
+    """``--ref-text``: the text itself, or the content of the file that it names."""
+    if value is None or len(value) > 1024 or "\n" in value:
+        return value
+    path = Path(value)
+    try:
+        if path.suffix != ".txt" or not path.is_file():
+            return value
+        return path.read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: the transcript is not UTF-8 text") from error
+
+
+def get_reference(
+    path: Path, *, options: dict[str, Any], cache: bool, console: Console
+) -> tuple[Reference, bool]:
+    """The reference from a clip or a features file, and whether it came from the cache.
+
+    ``options`` are ExtractOptions' fields that were given; a features file takes none of them.
+    """
+    if path.suffix == REFERENCE_SUFFIX:
+        from omnitalk_cli.pipeline.reference_store import load_reference
+
+        if options:
+            names = ", ".join(f"--{_FLAGS.get(name, name)}" for name in options)
+            raise UsageError(f"{path}: holds finished features, {names} would have no effect")
+        return load_reference(path), False
+    from omnitalk_cli.pipeline.reference import ExtractOptions, resolve_reference
+
+    return resolve_reference(
+        path,
+        options=ExtractOptions(**options),
+        cache_dir=cache_folder() if cache else None,
+        progress=console.progress,
+        notes=console.note,
+    )
+
+
+# Fields of ExtractOptions whose option has another name.
+_FLAGS = {"start": "ref-start", "seconds": "ref-seconds", "face_index": "face",
+          "ref_text": "ref-text", "asr_model": "asr-model", "frame_size": "size"}  # fmt: skip
+
+
+def perform(
+    reference: Reference,
+    script: Script,
+    *,
+    model: str,
+    device: str,
+    dtype: str,
+    options: dict[str, Any],
+    console: Console,
+) -> Performance:
+    """Speech and motion for ``script``; ``options`` are SynthesisOptions' fields."""
+    from omnitalk_cli.pipeline.synthesis import SynthesisOptions, load_model, synthesise
+
+    chosen = SynthesisOptions(**options, device=device, dtype=dtype)
+    network = load_model(model, chosen.device, chosen.dtype)
+    return synthesise(reference, script, network, chosen, progress=console.progress)
+
+
+def produce(
+    reference: Reference,
+    performance: Performance,
+    output: Path,
+    *,
+    options: dict[str, Any],
+    overwrite: bool,
+    console: Console,
+) -> Take:
+    """The finished video; ``options`` are ProductionOptions' fields."""
+    from omnitalk_cli.pipeline.production import ProductionOptions
+    from omnitalk_cli.pipeline.production import produce as produce_take
+
+    return produce_take(
+        reference,
+        performance,
+        output,
+        ProductionOptions(**options, overwrite=overwrite),
+        progress=console.progress,
+        notes=console.note,
+    )
+
+
+def take_lines(result: dict[str, Any]) -> list[str]:
+    """The finished video in words, from ``Take.to_dict()`` with or without a total time."""
+    total = result["timings"].get("total")
+    speed = ""
+    if total:
+        speed = f" in {total:.1f} s (real-time factor {total / max(result['seconds'], 0.01):.2f})"
+    return [
+        result["path"],
+        f"{result['seconds']:.2f} s of {result['width']}x{result['height']} at "
+        f"{result['fps']:g} fps{speed}, seed {result['seed']}",
+    ]

@@ -1,0 +1,98 @@
+"""``omnitalk synth``: the first half of generate, features and text become a performance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from omnitalk_cli.cli import options as opt
+from omnitalk_cli.cli.console import session
+from omnitalk_cli.cli.stages import (
+    get_reference,
+    given,
+    perform,
+    read_script,
+    reference_text,
+    script_source,
+)
+from omnitalk_cli.pipeline.settings import (
+    PERFORMANCE_SUFFIX,
+    check_input,
+    check_output,
+    choose_seed,
+    default_output,
+    make_folder,
+)
+
+
+def synth(
+    ref: opt.Ref,
+    text: opt.TextFile = None,
+    say: opt.Say = None,
+    output: Annotated[
+        Path | None,
+        opt.option(
+            "--output", "-o",
+            text=f"Performance file; otherwise <ref>-<script>{PERFORMANCE_SUFFIX} here.",
+            panel=opt.SPEECH, env=False, metavar="FILE",
+        ),
+    ] = None,
+    ref_text: opt.RefText = None,
+    ref_start: opt.RefStart = None,
+    ref_seconds: opt.RefSeconds = None,
+    face: opt.Face = None,
+    asr_model: opt.AsrModel = None,
+    cache: opt.Cache = True,
+    lang: opt.Lang = "auto",
+    model: opt.Model = "tiny",
+    steps: opt.Steps = None,
+    cfg_text: opt.CfgText = None,
+    cfg_audio: opt.CfgAudio = None,
+    cfg_video: opt.CfgVideo = None,
+    schedule: opt.Schedule = None,
+    solver: opt.Solver = None,
+    seed: opt.Seed = None,
+    speed: opt.Speed = None,
+    duration: opt.Duration = None,
+    device: opt.Device = "auto",
+    dtype: opt.DType = "auto",
+    overwrite: opt.Overwrite = False,
+    json_output: opt.Json = False,
+    config: opt.Config = None,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
+) -> None:  # fmt: skip
+    """Make speech and motion only, as a file that render takes."""
+    with session(quiet=quiet, verbose=verbose, json_output=json_output) as console:
+        source = script_source(text, say)
+        check_input(ref, "a clip of the person, or features made by extract")
+        script_file = source if isinstance(source, Path) else None
+        path = output or default_output(ref, script_file, PERFORMANCE_SUFFIX)
+        check_output(path, suffixes=(".safetensors",), overwrite=overwrite, inputs=(ref,))
+        script = read_script(source, lang)
+        reference, cached = get_reference(
+            ref,
+            options=given(
+                start=ref_start, seconds=ref_seconds, face_index=face, asr_model=asr_model,
+                ref_text=reference_text(ref_text),
+            ),
+            cache=cache,
+            console=console,
+        )  # fmt: skip
+        performance = perform(
+            reference, script, model=model, device=device, dtype=dtype, console=console,
+            options={
+                "seed": choose_seed(seed),
+                **given(
+                    steps=steps, cfg_text=cfg_text, cfg_audio=cfg_audio, cfg_video=cfg_video,
+                    schedule=schedule, solver=solver, speed=speed, duration=duration,
+                ),
+            },
+        )  # fmt: skip
+        from omnitalk_cli.pipeline.inspection import performance_facts, performance_lines
+        from omnitalk_cli.pipeline.performance_store import save_performance
+
+        make_folder(path)
+        save_performance(performance, path)
+        facts = {"path": str(path), "reference_cached": cached, **performance_facts(performance)}
+        console.result(facts, [str(path), *performance_lines(performance)])

@@ -1,0 +1,232 @@
+"""What this machine can do: one check for each thing that the pipeline needs or can use."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from omnitalk_cli.errors import InputError, SetupError
+from omnitalk_cli.pipeline.settings import cache_folder, config_file
+from omnitalk_cli.weights import store
+
+State = Literal["ok", "optional", "missing"]
+_PACKAGES = ("torch", "numpy", "scipy", "mediapipe", "cv2", "av", "vocos", "safetensors")
+_HARDWARE_ENCODERS = ("h264_nvenc", "h264_videotoolbox", "h264_qsv", "h264_vaapi")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was looked at.
+
+    ``state`` is ok, optional (absent, and generate works without it) or missing (generate needs
+    it); ``remedy`` says how to get it and is empty when nothing is to be done.
+    """
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """All checks, and whether ``generate`` can work."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing that generate needs is missing."""
+        return all(check.state != "missing" for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {"ready": self.ready, "checks": [asdict(check) for check in self.checks]}
+
+
+def diagnose(*, ffmpeg: str | None = None) -> Diagnosis:
+    """Looks at everything; ``ffmpeg`` is the program the user asks for. Changes nothing."""
+    return Diagnosis(
+        checks=(
+            Check(
+                name="python",
+                state="ok",
+                found=f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+            ),
+            *_packages(),
+            *_device(),
+            *_ffmpeg(ffmpeg),
+            *_weights(),
+            _speech_recognition(),
+            _folder("cache folder", cache_folder()),
+            _config(),
+            _training(),
+        )
+    )
+
+
+def _packages() -> Iterator[Check]:
+    absent = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if absent:
+        yield Check(
+            name="packages", state="missing", found=f"{', '.join(absent)} not installed",
+            remedy="pip install -c constraints.txt omnitalk-cli",
+        )  # fmt: skip
+    else:
+        yield Check(name="packages", state="ok", found="all installed")
+
+
+def _device() -> Iterator[Check]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        yield Check(name="torch", state="missing", found=f"does not load: {error}",
+                    remedy="pip install --force-reinstall torch==2.13.0")  # fmt: skip
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Check(name="torch", state="ok", found=f"{torch.__version__}, CPU with {cores} cores")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            facts = torch.cuda.get_device_properties(index)
+            yield Check(
+                name=f"cuda:{index}", state="ok",
+                found=f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB",
+            )  # fmt: skip
+    elif torch.backends.mps.is_available():
+        yield Check(name="mps", state="ok", found="Apple GPU")
+    else:
+        yield Check(name="gpu", state="optional", found="none; the CPU does the work")
+
+
+def _ffmpeg(wanted: str | None) -> Iterator[Check]:
+    from omnitalk_cli.media.ffmpeg import find_ffmpeg, has_encoder, has_filter
+
+    try:
+        program = find_ffmpeg(wanted)
+    except SetupError as error:
+        yield Check(name="ffmpeg", state="missing", found="not found", remedy=str(error))
+        return
+    yield Check(name="ffmpeg", state="ok", found=str(program))
+    other = "use another ffmpeg: leave --ffmpeg and OMNITALK_FFMPEG out to take the bundled one"
+    for kind, has, names in (
+        ("encoder", has_encoder, ("libx264", "aac")),
+        ("filter", has_filter, ("overlay", "scale")),
+    ):
+        for name in names:
+            there = has(program, name)
+            yield Check(
+                name=f"{kind} {name}",
+                state="ok" if there else "missing",
+                found="there" if there else "not in this ffmpeg",
+                remedy="" if there else other,
+            )
+    there = has_filter(program, "drawtext")
+    yield Check(
+        name="filter drawtext", state="ok" if there else "optional",
+        found="there" if there else "absent; the visible mark is laid over as a picture",
+    )  # fmt: skip
+    listed = [name for name in _HARDWARE_ENCODERS if has_encoder(program, name)]
+    yield Check(
+        name="hardware encoders", state="optional",
+        found=f"listed (not tried): {', '.join(listed)}" if listed else "none listed",
+    )  # fmt: skip
+
+
+def _weights() -> Iterator[Check]:
+    for item in _guarded(store.installed):
+        if item.path is None or item.header is None:
+            yield Check(
+                name=f"weights {item.entry.name}", state="missing", found="not installed",
+                remedy="install the omnitalk-cli wheel again, or use a complete checkout",
+            )  # fmt: skip
+        else:
+            yield Check(
+                name=f"weights {item.entry.name}",
+                state="ok",
+                found=f"{item.header.parameters / 1e6:.1f} M parameters, {item.entry.about}",
+            )
+
+
+def _guarded(read: Callable[[], tuple[store.Installed, ...]]) -> tuple[store.Installed, ...]:
+    try:
+        return read()
+    except InputError:  # a damaged file: as good as none
+        return tuple(
+            store.Installed(entry=known, path=None, size=0, sha256="", header=None)
+            for known in store.EMBEDDED
+        )
+
+
+def _speech_recognition() -> Check:
+    remedy = "give --ref-text or a .txt beside the clip; without them the model does without"
+    try:
+        version = importlib.metadata.version("faster-whisper")
+    except importlib.metadata.PackageNotFoundError:
+        return Check(name="speech recognition", state="optional",
+                     found="faster-whisper is not installed", remedy=remedy)  # fmt: skip
+    models = _whisper_models()
+    if not models:
+        return Check(
+            name="speech recognition",
+            state="optional",
+            found=f"faster-whisper {version}, no model",
+            remedy=f"{remedy}; or --asr-model FOLDER of a faster-whisper model",
+        )
+    return Check(name="speech recognition", state="ok", found=", ".join(models))
+
+
+def _whisper_models() -> list[str]:
+    """Names of the faster-whisper models in the Hugging Face cache and $OMNITALK_ASR_MODEL."""
+    found = []
+    chosen = os.environ.get("OMNITALK_ASR_MODEL")
+    if chosen and (Path(chosen) / "model.bin").is_file():
+        found.append(chosen)
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    if hub.is_dir():
+        found += sorted(
+            folder.name.removeprefix("models--").replace("--", "/")
+            for folder in hub.glob("models--*faster-*whisper*")
+            if any(folder.glob("snapshots/*/model.bin"))
+        )
+    return found
+
+
+def _folder(name: str, path: Path) -> Check:
+    parent = path
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    if parent.is_dir() and os.access(parent, os.W_OK):
+        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else []
+        size = sum(file.stat().st_size for file in files) / 1e6
+        return Check(name=name, state="ok", found=f"{path} ({len(files)} files, {size:.0f} MB)")
+    return Check(
+        name=name, state="optional", found=f"{path} cannot be written",
+        remedy="set OMNITALK_CACHE_DIR to a folder that can, or use --no-cache",
+    )  # fmt: skip
+
+
+def _config() -> Check:
+    path = config_file()
+    there = path.is_file()
+    return Check(
+        name="options file", state="ok" if there else "optional",
+        found=str(path) if there else f"none at {path}",
+    )  # fmt: skip
+
+
+def _training() -> Check:
+    wanted = ("espeakng_loader", "pocketsphinx", "wordfreq")
+    absent = [name for name in wanted if importlib.util.find_spec(name) is None]
+    if not absent:
+        return Check(name="training", state="ok", found="all its packages are installed")
+    return Check(
+        name="training", state="optional", found=f"{', '.join(absent)} not installed",
+        remedy="pip install 'omnitalk-cli[train]'",
+    )  # fmt: skip

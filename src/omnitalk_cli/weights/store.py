@@ -1,0 +1,143 @@
+"""Where weights lie and what their files say about themselves, without loading them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omnitalk_cli.errors import InputError, SetupError
+from omnitalk_cli.weights.catalog import EMBEDDED, Entry, entry
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The head of a safetensors file: its metadata and how many numbers it holds.
+
+    ``shapes`` are those of the tensors by name; ``dtypes`` the formats that occur ("BF16", ...).
+    """
+
+    metadata: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: tuple[str, ...]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers all tensors hold together."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The metadata with values that are JSON turned into what they mean."""
+        return {name: _parsed(value) for name, value in self.metadata.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """An entry of the catalogue and the file that was found for it (None: not installed)."""
+
+    entry: Entry
+    path: Path | None
+    size: int
+    sha256: str
+    header: Header | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {
+            "name": self.entry.name, "job": self.entry.job, "about": self.entry.about,
+            "installed": self.path is not None, "path": str(self.path) if self.path else None,
+            "bytes": self.size, "sha256": self.sha256 or None,
+            "parameters": self.header.parameters if self.header else 0,
+            "dtypes": list(self.header.dtypes) if self.header else [],
+            "metadata": self.header.facts if self.header else {},
+        }  # fmt: skip
+
+
+def embedded_folders() -> tuple[Path, ...]:
+    """Where embedded weights can lie: in the installed package, or ``weights/`` of a checkout."""
+    return (_PACKAGE / "embedded", _PACKAGE.parents[1] / "weights")
+
+
+def find_weights(name_or_path: str | Path) -> Path:
+    """The file of weights given by catalogue name or by path.
+
+    Raises SetupError, saying what there is and how to get it, when there is none.
+    """
+    known = entry(str(name_or_path))
+    if known is not None:
+        found = _locate(known)
+        if found is None:
+            raise SetupError(
+                f"the weights '{known.name}' ({known.file}) are not installed; install the "
+                "omnitalk-cli wheel again, which carries them, or run from a complete checkout"
+            )
+        return found
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    names = ", ".join(item.name for item in EMBEDDED)
+    raise SetupError(
+        f"no weights called {name_or_path}: neither a file nor one of {names}; "
+        "see `omnitalk weights list`"
+    )
+
+
+def installed() -> tuple[Installed, ...]:
+    """Every entry of the catalogue with its file, size, checksum and header."""
+    return tuple(_inspect(item) for item in EMBEDDED)
+
+
+def read_header(path: Path) -> Header:
+    """The head of a safetensors file (8 bytes of length, then JSON). Raises InputError."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > min(_HEADER_LIMIT, path.stat().st_size):
+                raise ValueError("header longer than the file")
+            document = json.loads(file.read(length))
+        metadata = document.pop("__metadata__", {})
+        return Header(
+            metadata=metadata,
+            shapes={name: tuple(tensor["shape"]) for name, tensor in document.items()},
+            dtypes=tuple(sorted({tensor["dtype"] for tensor in document.values()})),
+        )
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({(error.strerror or '').lower()})") from error
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: is not a safetensors file ({error})") from error
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _locate(item: Entry) -> Path | None:
+    candidates = (folder / item.file for folder in embedded_folders())
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _inspect(item: Entry) -> Installed:
+    path = _locate(item)
+    if path is None:
+        return Installed(entry=item, path=None, size=0, sha256="", header=None)
+    return Installed(
+        entry=item, path=path, size=path.stat().st_size, sha256=sha256(path),
+        header=read_header(path),
+    )  # fmt: skip
+
+
+def _parsed(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
