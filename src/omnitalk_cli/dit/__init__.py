@@ -1,0 +1,1 @@
+"""The dual-branch diffusion transformer, its path, solver and guidance."""

@@ -1,0 +1,1 @@
+"""Face model: tracker, rig, fit, codes."""

@@ -1,0 +1,1 @@
+"""The story of a video: reference, script, synthesis, production."""

@@ -1,0 +1,1 @@
+"""Marks that say what was generated."""

@@ -1,0 +1,1 @@
+"""Mel, vocoder, speech recognition."""

@@ -1,0 +1,1 @@
+"""Scripts: normalise, split, tokenise."""

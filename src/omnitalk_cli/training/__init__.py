@@ -1,0 +1,1 @@
+"""Corpus makers, data sets, training loops."""

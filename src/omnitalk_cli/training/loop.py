@@ -1,0 +1,403 @@
+"""Trains the dual-branch DiT: resumable, EMA, held-out scores, bounded by steps or by minutes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import time as clock
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from omnitalk_cli.dit.checkpoint import Normalisation, save_checkpoint
+from omnitalk_cli.dit.config import DiTConfig
+from omnitalk_cli.dit.flow import logit_normal_time
+from omnitalk_cli.dit.model import Condition, DualBranchDiT, TextInput
+from omnitalk_cli.errors import InputError, UsageError
+from omnitalk_cli.progress import Progress, silent
+from omnitalk_cli.speech.duration import DurationModel
+from omnitalk_cli.text.vocabulary import Vocabulary
+from omnitalk_cli.training.dataset import (
+    Batch,
+    MaskingConfig,
+    Sampler,
+    Utterance,
+    load_utterances,
+    measure_normalisation,
+)
+from omnitalk_cli.training.loss import LossConfig, flow_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How to train. Exactly one of ``steps`` and ``minutes`` (of training time) is the budget.
+
+    ``tokens`` per step; ``lengths`` of the samples in tokens; flow times are
+    ``sigmoid(N(time_mean, time_std))``, a share of them uniform; the learning rate is constant
+    after the warm-up and falls linearly to zero over the last ``decay_share`` of the budget.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    tokens: int = 480
+    lengths: tuple[int, ...] = (96, 160, 240)
+    learning_rate: float = 1.5e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.02
+    clip: float = 1.0
+    warmup_steps: int = 200
+    decay_share: float = 0.4
+    ema: float = 0.999
+    time_mean: float = -0.6
+    time_std: float = 1.0
+    uniform_time_share: float = 0.1
+    bfloat16: bool = True
+    checkpoint_minutes: float = 5.0
+    heldout_minutes: float = 5.0
+    seed: int = 0
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    loss: LossConfig = field(default_factory=lambda: LossConfig(norm="l2"))
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise UsageError("give the training budget either as steps or as minutes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """Where the checkpoint lies, and the last held-out scores."""
+
+    checkpoint: Path
+    steps: int
+    minutes: float
+    hours_seen: float
+    heldout: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self) | {"checkpoint": str(self.checkpoint)}
+
+
+_RESUME = "resume.safetensors"
+
+
+class Trainer:
+    """One run in one folder. ``run`` trains until the budget is used up."""
+
+    def __init__(
+        self,
+        model_config: DiTConfig,
+        config: TrainConfig,
+        *,
+        corpus: Path,
+        folder: Path,
+        device: str,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config, self.folder, self.device = config, folder, torch.device(device)
+        self.corpus = corpus
+        vocabulary = Vocabulary.letters()
+        if model_config.vocabulary_size != len(vocabulary):
+            raise UsageError(
+                f"the model has {model_config.vocabulary_size} text ids, the corpus {len(vocabulary)}"
+            )
+        patch = model_config.patch
+        self.train_set = load_utterances(corpus, "train", vocabulary, patch=patch)
+        heldout = load_utterances(corpus, "heldout", vocabulary, patch=patch)
+        if not self.train_set or not heldout:
+            raise InputError(f"the corpus in {corpus} needs both train and heldout utterances")
+        rng = np.random.default_rng(config.seed)
+        self.normalisation = measure_normalisation(self.train_set, rng)
+        torch.manual_seed(config.seed)
+        self.model = DualBranchDiT(model_config).to(self.device)
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self.optimiser = _optimiser(self.model, config)
+        self.step = 0
+        self.minutes = 0.0
+        self.frames_seen = 0
+        self._resume()
+        sampler_rng = np.random.default_rng([config.seed, self.step])
+        self.noise = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
+        self.sampler = self._sampler(self.train_set, sampler_rng)
+        self.heldout_batches = self._heldout(heldout)
+        self.durations = _durations(self.train_set)
+
+    def _sampler(self, utterances: list[Utterance], rng: np.random.Generator) -> Sampler:
+        return Sampler(
+            utterances,
+            self.normalisation,
+            self.config.masking,
+            patch=self.model.config.patch,
+            rng=rng,
+        )
+
+    def _heldout(self, utterances: list[Utterance]) -> list[Batch]:
+        masking = MaskingConfig(
+            pair_share=1.0, hide_reference_text=0.5, audio_given=0.0,
+            drop_all=0.0, drop_reference=0.0, drop_visual=0.0, drop_audio=0.0,
+        )  # fmt: skip
+        rng = np.random.default_rng(99)
+        sampler = Sampler(
+            utterances, self.normalisation, masking, patch=self.model.config.patch, rng=rng
+        )
+        return [sampler.batch(tokens=640, lengths=(160,)) for _ in range(6)]
+
+    @property
+    def done_share(self) -> float:
+        """Share of the budget that is used up, 0…1."""
+        if self.config.steps is not None:
+            return min(1.0, self.step / self.config.steps)
+        assert self.config.minutes is not None
+        return min(1.0, self.minutes / self.config.minutes)
+
+    def learning_rate(self) -> float:
+        """Learning rate of the next step."""
+        warm = min(1.0, (self.step + 1) / self.config.warmup_steps)
+        left = (1.0 - self.done_share) / self.config.decay_share
+        return self.config.learning_rate * warm * min(1.0, left)
+
+    def run(self, progress: Progress = silent, log: Callable[[str], None] | None = None) -> TrainResult:
+        """Trains to the end of the budget; checkpoints on the way and when interrupted."""
+        saved = scored = self.minutes
+        heldout: dict[str, float] = {}
+        smooth: dict[str, float] = {}
+        try:
+            while self.done_share < 1.0:
+                begin = clock.monotonic()
+                terms = self._train_step()
+                self.minutes += (clock.monotonic() - begin) / 60
+                for name, value in terms.items():
+                    smooth[name] = 0.98 * smooth.get(name, value) + 0.02 * value
+                if self.step % 10 == 0:
+                    done = self.minutes if self.config.minutes else self.step
+                    progress(f"training, loss {smooth['total']:.3f}", done, self.config.minutes or self.config.steps)
+                if self.minutes - scored >= self.config.heldout_minutes:
+                    scored = self.minutes
+                    heldout = self.score()
+                    self._log(smooth, heldout, log)
+                if self.minutes - saved >= self.config.checkpoint_minutes:
+                    saved = self.minutes
+                    self.save()
+        finally:
+            self.save()
+        heldout = self.score()
+        self._log(smooth, heldout, log)
+        return TrainResult(
+            checkpoint=self.folder / "model.safetensors",
+            steps=self.step,
+            minutes=self.minutes,
+            hours_seen=self.frames_seen / 93.75 / 3600,
+            heldout=heldout,
+        )
+
+    def _train_step(self) -> dict[str, float]:
+        config = self.config
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate()
+        batch = _to(self.sampler.batch(tokens=config.tokens, lengths=config.lengths), self.device)
+        time = logit_normal_time(
+            len(batch.audio), mean=config.time_mean, std=config.time_std,
+            uniform_share=config.uniform_time_share, generator=self.noise,
+        ).to(self.device)  # fmt: skip
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bfloat16):
+            terms = flow_loss(
+                self.model, batch, config.loss, time=time, noise=_noise(batch, self.noise)
+            )
+        terms.total.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self.frames_seen += batch.audio.shape[0] * batch.audio.shape[1]
+        # A young average would remember the start for too long.
+        keep = min(config.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.average.parameters()), list(self.model.parameters()), 1 - keep
+            )
+        return {name: float(value) for name, value in vars(terms).items()}
+
+    @torch.no_grad()
+    def score(self) -> dict[str, float]:
+        """Held-out L1 of the averaged model's data prediction at fixed times, per stream."""
+        scores: dict[str, list[float]] = {}
+        generator = torch.Generator().manual_seed(7)
+        config = self.model.config
+        for cpu_batch in self.heldout_batches:
+            noise = _noise(cpu_batch, generator)
+            batch = _to(cpu_batch, self.device)
+            text = self.average.text(batch.text, batch.audio.shape[1], batch.drop_text)
+            for t in (0.02, 0.3, 0.6):
+                state = [
+                    (1 - t) * z.to(self.device) + t * x
+                    for z, x in zip(noise, (batch.audio, batch.visual), strict=True)
+                ]
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
+                    outputs = self.average(
+                        *state, condition=batch.condition, text=text,
+                        time=torch.full((len(batch.audio),), t, device=self.device),
+                    )  # fmt: skip
+                truth = (batch.audio, batch.visual)
+                for name, x, out, data in zip(
+                    ("mel", "codes"), state, outputs, truth, strict=True
+                ):
+                    assert out is not None
+                    guess = out.float()
+                    if config.prediction == "velocity":
+                        guess = x + (1 - t) * guess
+                    error = (guess - data).abs()[batch.audio_target].mean()
+                    scores.setdefault(f"{name}@{t}", []).append(float(error))
+        return {name: float(np.mean(values)) for name, values in scores.items()}
+
+    def _log(
+        self,
+        smooth: dict[str, float],
+        heldout: dict[str, float],
+        log: Callable[[str], None] | None,
+    ) -> None:
+        row = {
+            "step": self.step, "minutes": round(self.minutes, 2),
+            "hours_seen": round(self.frames_seen / 93.75 / 3600, 2),
+            "loss": {k: round(v, 4) for k, v in smooth.items()},
+            "heldout": {k: round(v, 4) for k, v in heldout.items()},
+        }  # fmt: skip
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        if log is not None:
+            log(json.dumps(row))
+
+    def export(self, path: Path, dtype: torch.dtype = torch.bfloat16) -> None:
+        """Writes the averaged weights as a checkpoint for inference."""
+        save_checkpoint(
+            path,
+            config=self.model.config,
+            state=self.average.state_dict(),
+            normalisation=self.normalisation,
+            extras=self.extras(),
+            dtype=dtype,
+        )
+
+    def extras(self) -> dict[str, Any]:
+        """Facts that a checkpoint carries beside its weights."""
+        return {
+            "vocabulary": "letters",
+            "languages": ["en"],
+            "durations": asdict(self.durations),
+            "training": {
+                "config": asdict(self.config),
+                "steps": self.step,
+                "minutes": round(self.minutes, 1),
+                "hours_seen": round(self.frames_seen / 93.75 / 3600, 1),
+                "sources": sorted({item.source for item in self.train_set}),
+            },
+        }
+
+    def save(self) -> None:
+        """Writes the state to resume from and the inference checkpoint, each whole or not at all."""
+        tensors: dict[str, Tensor] = {}
+        for prefix, module in (("model", self.model), ("average", self.average)):
+            tensors |= {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            for key, value in self.optimiser.state[parameter].items():
+                tensors[f"optimiser.{key}.{name}"] = value
+        for name, value in vars(self.normalisation).items():
+            tensors[f"normalisation.{name}"] = value
+        facts = {"step": self.step, "minutes": self.minutes, "frames_seen": self.frames_seen}
+        temporary = self.folder / f".{_RESUME}.{os.getpid()}.tmp"
+        save_file(
+            {name: value.detach().contiguous() for name, value in tensors.items()},
+            temporary,
+            metadata={"facts": json.dumps(facts), "config": self.model.config.to_json()},
+        )
+        os.replace(temporary, self.folder / _RESUME)
+        self.export(self.folder / "model.safetensors")
+
+    def _resume(self) -> None:
+        path = self.folder / _RESUME
+        if not path.exists():
+            return
+        with safe_open(path, framework="pt", device=str(self.device)) as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if DiTConfig.from_json(metadata["config"]) != self.model.config:
+            raise UsageError(f"{path} belongs to another model configuration; use another folder")
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            start = prefix + "."
+            return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+        self.model.load_state_dict(part("model"))
+        self.average.load_state_dict(part("average"))
+        for name, parameter in self.model.named_parameters():
+            state = self.optimiser.state[parameter]
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                found = tensors.get(f"optimiser.{key}.{name}")
+                if found is not None:
+                    state[key] = found.clone()
+        self.normalisation = Normalisation(**{k: v.cpu() for k, v in part("normalisation").items()})
+        facts = json.loads(metadata["facts"])
+        self.step, self.minutes = facts["step"], facts["minutes"]
+        self.frames_seen = facts["frames_seen"]
+
+
+def train(
+    model_config: DiTConfig,
+    config: TrainConfig,
+    *,
+    corpus: Path,
+    folder: Path,
+    device: str = "cpu",
+    progress: Progress = silent,
+    log: Callable[[str], None] | None = None,
+) -> TrainResult:
+    """Trains (or goes on training) in ``folder`` on the corpus shards in ``corpus``.
+
+    Raises InputError when the corpus is missing or has no held-out part, UsageError when the
+    folder holds a run of another model configuration.
+    """
+    trainer = Trainer(model_config, config, corpus=corpus, folder=folder, device=device)
+    return trainer.run(progress, log)
+
+
+def _optimiser(model: DualBranchDiT, config: TrainConfig) -> torch.optim.AdamW:
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+
+
+def _noise(batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    audio = torch.randn(batch.audio.shape, generator=generator)
+    visual = torch.randn(batch.visual.shape, generator=generator)
+    return audio.to(batch.audio.device), visual.to(batch.visual.device)
+
+
+def _durations(utterances: list[Utterance]) -> DurationModel:
+    spoken = [u for u in utterances if u.words]
+    picked = spoken[:: max(1, len(spoken) // 3000)]
+    return DurationModel.fit([(u.text, u.words, u.speaker) for u in picked])
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    if device.type == "cpu":
+        return batch
+
+    def move(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(device)
+        if isinstance(value, (Condition, TextInput)):
+            return type(value)(**{name: move(part) for name, part in vars(value).items()})
+        return value
+
+    return Batch(**{name: move(part) for name, part in vars(batch).items()})
