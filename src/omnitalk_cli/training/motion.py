@@ -175,7 +175,7 @@ def _lips_from_phones(
     for column, group in enumerate(GROUPS):
         before, after = (style.sluggish * constant for constant in _CONSTANTS[group])
         weight = dominances(frames, starts, ends, before, after)
-        weight = weight.multiply(insistence[None, :, column]).tocsr()
+        weight.data *= np.repeat(insistence[:, column], np.diff(weight.indptr))
         channels = [c for name, g in GROUP_OF.items() if g == group for c in sides(name)]
         total = np.asarray(weight.sum(axis=1)) + 1e-6
         lips[:, channels] = (weight @ targets[:, channels]) / total

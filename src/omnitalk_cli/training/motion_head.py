@@ -63,10 +63,10 @@ def _nods(
     begin = times + rng.normal(0.03, 0.05, len(times))
     down = bumps(frames, begin, begin + 0.02, rise, 1.4 * rise)
     back = bumps(frames, begin + 1.6 * rise, begin + 1.6 * rise + 0.02, rise, 2.0 * rise)
-    course = np.asarray(down @ np.diag(size) - back @ np.diag(0.3 * size))
     direction = rng.normal(0.0, (0.35, 0.35, 0.3), (len(times), 3))
     direction[:, 0] += np.where(rng.random(len(times)) < 0.85, 1.0, -0.7)
-    return course @ direction
+    direction *= size[:, None]
+    return np.asarray(down @ direction - 0.3 * (back @ direction))
 
 
 def _place(style: MotionStyle, rotation: Array, alive: Array, rng: np.random.Generator) -> Array:
@@ -143,4 +143,4 @@ def blinks(style: MotionStyle, frames: int, accents: Array, rng: np.random.Gener
         return np.zeros(frames)
     # Lids fall faster than they rise.
     shut = bumps(frames, times, times + 0.12 * length, 0.33 * length, 0.55 * length)
-    return np.asarray(shut.multiply(depth[None, :]).tocsr().max(axis=1).toarray()).ravel()
+    return np.asarray(shut.multiply(depth[None, :]).tocsc().max(axis=1).toarray()).ravel()

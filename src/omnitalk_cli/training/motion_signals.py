@@ -5,6 +5,8 @@ All at the mel rate (93.75 per second), all vectorised over time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage, sparse
@@ -43,15 +45,13 @@ def smooth(values: Array, seconds: float) -> Array:
     return smoothed
 
 
-def coloured(
-    rng: np.random.Generator, frames: int, columns: int, low: float, high: float
-) -> Array:
+def coloured(rng: np.random.Generator, frames: int, columns: int, low: float, high: float) -> Array:
     """Gaussian noise ``[frames, columns]`` of unit variance, its power between two hertz figures.
 
-    The band has soft flanks. Made over at least 40 s, so that a short clip of slow noise is mostly
+    The band has soft flanks. Made over at least 24 s, so that a short clip of slow noise is mostly
     an offset, as it would be when cut from a long one.
     """
-    length = fft.next_fast_len(max(frames + frames // 4, int(40 * MEL_RATE)), real=True)
+    length = fft.next_fast_len(max(frames + frames // 4, int(24 * MEL_RATE)), real=True)
     frequency = fft.rfftfreq(length, 1.0 / MEL_RATE)
     with np.errstate(divide="ignore"):
         gain = 1.0 / (1.0 + (frequency / high) ** 4) / (1.0 + (low / frequency) ** 4)
@@ -69,7 +69,7 @@ def coloured(
 
 def bumps(
     frames: int, starts: Array, ends: Array, rise: Array | float, fall: Array | float
-) -> sparse.csr_matrix:
+) -> sparse.csc_matrix:
     """One bump per event as a sparse ``[frames, E]``: 1 between start and end (seconds), raised
     cosines of ``rise`` seconds before and ``fall`` seconds after."""
     starts, ends = np.asarray(starts, np.float64), np.asarray(ends, np.float64)
@@ -85,7 +85,7 @@ def bumps(
 
 def dominances(
     frames: int, starts: Array, ends: Array, before: float, after: float
-) -> sparse.csr_matrix:
+) -> sparse.csc_matrix:
     """Exponential dominance per phone, sparse ``[frames, P]``: 1 in the phone's middle part, fading
     with the time constants ``before`` and ``after`` (seconds) outside it (Cohen and Massaro 1993).
     """
@@ -102,8 +102,13 @@ def dominances(
 
 
 def _scatter(
-    frames: int, starts: Array, ends: Array, before: Array, after: Array, shape
-) -> sparse.csr_matrix:
+    frames: int,
+    starts: Array,
+    ends: Array,
+    before: Array,
+    after: Array,
+    shape: Callable[[Array, Array, NDArray[np.int64]], Array],
+) -> sparse.csc_matrix:
     first = np.clip(np.ceil((starts - before) * MEL_RATE), 0, frames).astype(np.int64)
     last = np.clip(np.floor((ends + after) * MEL_RATE) + 1, 0, frames).astype(np.int64)
     counts = np.maximum(last - first, 0)
@@ -113,7 +118,9 @@ def _scatter(
     time = rows / MEL_RATE
     early = np.maximum(starts[which] - time, 0.0)
     late = np.maximum(time - ends[which], 0.0)
-    return sparse.csr_matrix((shape(early, late, which), (rows, which)), (frames, len(starts)))
+    edges = np.concatenate([[0], np.cumsum(counts)])
+    values = shape(early, late, which)
+    return sparse.csc_matrix((values, rows, edges), (frames, len(starts)))
 
 
 def renewal(rng: np.random.Generator, seconds: float, mean_gap: float, least: float) -> Array:

@@ -189,7 +189,7 @@ _ESPEAK_UNITS: dict[str, str] = {
         "central": "@ ə @2 @5 ᵊ @- I3 ɵ: ɤ o- ",
         "mid_back": "o O ɔ o# O2 O#",
         "close_back": "u U ʊ ɯ u# U# ʷ",
-        "front_round": "y Y ø œ W ʏ ɶ ʉ u- 8 ɵ y: Y: œ̃ ɥ# u\"",
+        "front_round": 'y Y ø œ W ʏ ɶ ʉ u- 8 ɵ y: Y: œ̃ ɥ# u"',
     }.items()
     for unit in units.split()
 }
