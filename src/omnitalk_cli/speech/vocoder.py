@@ -1,0 +1,234 @@
+"""Mel to audio: the protocol that every vocoder meets and the built-in Vocos network.
+
+Vocos (arXiv 2306.00814): a ConvNeXt backbone at the mel rate predicts magnitude and phase of an
+STFT, whose inverse is the audio. The network classes are the ``vocos`` package's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from omnitalk_cli.errors import SetupError
+from omnitalk_cli.types import HOP, MEL_BINS, SAMPLE_RATE
+
+FORMAT = "omnitalk-vocoder/1"
+CHUNK_FRAMES = 1024  # 11 s: long enough that the repeated context costs under 5 %
+
+
+class Vocoder(Protocol):
+    """Turns log-mel into audio."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second of the audio."""
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        """``mel`` [B,T,100] to audio [B,S], ``S = (T - 1) * 256``, about −1…1, float32."""
+
+    def decode_stream(self, mels: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Pieces of mel [B,t,100] to pieces of audio [B,s]; together the same as one call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocosConfig:
+    """Size of a Vocos network. The published 24 kHz model is dim 512, intermediate 1536, 8 layers.
+
+    ``mel_mean`` and ``mel_scale`` normalise the input, ``(mel - mean) / scale``: published weights
+    take it raw (0 and 1). ``padding`` must be "center", which pairs with ``speech.mel.log_mel``.
+    """
+
+    dim: int = 256
+    intermediate_dim: int = 768
+    num_layers: int = 6
+    n_fft: int = 1024
+    hop_length: int = HOP
+    padding: str = "center"
+    mel_mean: float = 0.0
+    mel_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.dim, self.intermediate_dim, self.num_layers) < 1 or self.mel_scale <= 0:
+            raise ValueError(f"sizes and mel_scale must be positive: {self}")
+        if self.hop_length != HOP or self.padding != "center" or self.n_fft < 2 * HOP:
+            raise ValueError(f"only hop {HOP}, padding 'center', n_fft >= {2 * HOP}: {self}")
+
+    @property
+    def context(self) -> int:
+        """Frames on either side that a sample depends on: ±3 per convolution, then the overlap."""
+        return 3 * (self.num_layers + 1) + self.n_fft // self.hop_length
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> VocosConfig:
+        """Config from its JSON form. Raises ValueError on unknown keys."""
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown vocoder settings: {', '.join(sorted(unknown))}")
+        return cls(**values)
+
+
+class VocosVocoder(nn.Module):
+    """Vocos network of any size; parameter names are those of published Vocos checkpoints."""
+
+    def __init__(self, config: VocosConfig) -> None:
+        super().__init__()
+        models, heads = _vocos_modules()
+        self.config = config
+        self.metadata: dict[str, Any] = {}
+        self.backbone = models.VocosBackbone(
+            input_channels=MEL_BINS,
+            dim=config.dim,
+            intermediate_dim=config.intermediate_dim,
+            num_layers=config.num_layers,
+        )
+        self.head = heads.ISTFTHead(
+            dim=config.dim,
+            n_fft=config.n_fft,
+            hop_length=config.hop_length,
+            padding=config.padding,
+        )
+
+    @property
+    def sample_rate(self) -> int:
+        """24 000."""
+        return SAMPLE_RATE
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Log-mel [B,T,100] to audio [B,(T-1)*256], float32.
+
+        The head runs in float32 whatever the backbone's dtype: half precision would blur phases
+        and has no FFT. Raises ValueError for other shapes or fewer than two frames.
+        """
+        if mel.ndim != 3 or mel.shape[-1] != MEL_BINS or mel.shape[1] < 2:
+            raise ValueError(f"mel must be [B, T >= 2, {MEL_BINS}], not {list(mel.shape)}")
+        weight = self.backbone.embed.weight
+        normal = (mel.to(weight.device).float() - self.config.mel_mean) / self.config.mel_scale
+        features = self.backbone(normal.to(weight.dtype).transpose(1, 2))
+        return self.head(features.float())
+
+    @torch.inference_mode()
+    def decode_stream(
+        self, mels: Iterable[Tensor], *, chunk: int = CHUNK_FRAMES
+    ) -> Iterator[Tensor]:
+        """Audio for mel that arrives in pieces, in memory that does not grow with length.
+
+        ``mels`` yields [B,t,100] (or [t,100]) pieces of any length, together [B,T,100]; the audio
+        pieces [B,s] (or [s]) join to [B,(T-1)*256], the same as ``self(whole)`` up to rounding.
+        Each piece is made of ``chunk`` frames with the network's whole context around them.
+        Raises ValueError when all pieces together have fewer than two frames.
+        """
+        if chunk < 1:
+            raise ValueError("chunk must be at least one frame")
+        context = self.config.context
+        buffer: Tensor | None = None
+        base = 0  # absolute index of the first frame in the buffer
+        done = 0  # frames whose samples have been given out
+        for mel in mels:
+            # Long pieces are taken in slices, so that the buffer stays short.
+            for piece in mel.split(chunk, dim=-2):
+                buffer = piece if buffer is None else torch.cat([buffer, piece], dim=-2)
+                while base + buffer.shape[-2] > done + chunk + context:
+                    stop = done + chunk + context - base
+                    yield self._samples(buffer[..., :stop, :], done - base, done - base + chunk)
+                    done += chunk
+                    keep = max(done - context - base, 0)
+                    buffer, base = buffer[..., keep:, :], base + keep
+        frames = 0 if buffer is None else base + buffer.shape[-2]
+        if buffer is None or frames < 2:
+            raise ValueError("a vocoder needs two mel frames at least")
+        if frames - 1 > done:
+            yield self._samples(buffer, done - base, frames - 1 - base)
+
+    def decode(self, mel: Tensor, *, chunk: int = CHUNK_FRAMES) -> Tensor:
+        """Log-mel [B,T,100] or [T,100] of any length to audio [B,(T-1)*256] or [(T-1)*256]."""
+        return torch.cat(list(self.decode_stream([mel], chunk=chunk)), dim=-1)
+
+    def _samples(self, mel: Tensor, start: int, stop: int) -> Tensor:
+        batch = mel if mel.ndim == 3 else mel[None]
+        audio = self(batch)[:, start * HOP : stop * HOP]
+        return audio if mel.ndim == 3 else audio[0]
+
+
+def load_vocoder(
+    path: Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> VocosVocoder:
+    """Vocoder from a safetensors file whose metadata holds its config; ready to run.
+
+    ``dtype`` is the backbone's; on the CPU it is float32, whatever is stored and asked for.
+    Raises SetupError when the file is missing, no vocoder or does not fit its config.
+    """
+    if not path.is_file():
+        raise SetupError(f"vocoder weights not found: {path}; see `omnitalk weights list`")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        if header.get("format") != FORMAT:
+            raise ValueError(f"format is {header.get('format')!r}, not {FORMAT!r}")
+        model = VocosVocoder(VocosConfig.from_dict(json.loads(header["config"])))
+        # The ISTFT window is a constant of the class and need not be stored.
+        state.setdefault("head.istft.window", model.head.istft.window)
+        model.load_state_dict(state)
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise SetupError(f"{path} is no usable vocoder ({reason}); install it again") from error
+    model.metadata = {key: value for key, value in header.items() if key != "config"}
+    model.to(device).eval().requires_grad_(False)
+    if torch.device(device).type != "cpu":
+        model.backbone.to(dtype)
+    return model
+
+
+def save_vocoder(
+    model: VocosVocoder,
+    path: Path,
+    *,
+    dtype: torch.dtype = torch.float16,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Write ``model`` whole or not at all, weights as ``dtype``, config in the metadata."""
+    state = {
+        name: value.detach().to("cpu", dtype).contiguous()
+        for name, value in model.state_dict().items()
+        if name != "head.istft.window"
+    }
+    header = {**(metadata or {}), "format": FORMAT, "config": json.dumps(asdict(model.config))}
+    part = path.with_name(path.name + ".part")
+    save_file(state, str(part), metadata=header)
+    part.replace(path)
+
+
+def _vocos_modules() -> tuple[types.ModuleType, types.ModuleType]:
+    """``vocos.models`` and ``vocos.heads``, also beside a torchaudio whose binary does not load.
+
+    The package index's torchaudio is a CUDA build, and importing it beside a CPU torch fails in
+    its compiled part, which nothing here uses: a stand-in for that part lets the rest load.
+    """
+    try:
+        return importlib.import_module("vocos.models"), importlib.import_module("vocos.heads")
+    except ModuleNotFoundError as error:
+        raise SetupError(f"{error.name} is not installed; pip install vocos") from error
+    except (ImportError, OSError):
+        for name in [n for n in sys.modules if n.split(".")[0] in ("torchaudio", "vocos")]:
+            del sys.modules[name]
+    stand_in = types.ModuleType("torchaudio._extension")
+    stand_in._IS_ALIGN_AVAILABLE = False  # type: ignore[attr-defined]
+    stand_in._IS_TORCHAUDIO_EXT_AVAILABLE = False  # type: ignore[attr-defined]
+    stand_in.fail_if_no_align = lambda function: function  # type: ignore[attr-defined]
+    sys.modules[stand_in.__name__] = stand_in
+    try:
+        return importlib.import_module("vocos.models"), importlib.import_module("vocos.heads")
+    except (ImportError, OSError) as error:
+        del sys.modules[stand_in.__name__]
+        raise SetupError(f"the vocos package does not load: {error}") from error
