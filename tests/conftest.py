@@ -1,0 +1,28 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from omnitalk_cli.media.ffmpeg import find_ffmpeg
+
+_REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def clips_dir() -> Path:
+    """Folder of the real clips; the test is skipped where there is none."""
+    named = os.environ.get("OMNITALK_TEST_CLIPS")
+    folder = Path(named) if named else _REPOSITORY.parent / "shared" / "clips"
+    if not folder.is_dir():
+        pytest.skip(f"no real clips at {folder} (OMNITALK_TEST_CLIPS names another folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ffmpeg_path() -> Path:
+    """The ffmpeg that omnitalk itself would use."""
+    return find_ffmpeg()
