@@ -106,11 +106,19 @@ def perform(
     console: Console,
 ) -> Performance:
     """Speech and motion for ``script``; ``options`` are SynthesisOptions' fields."""
+    from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
     from omnitalk_cli.pipeline.synthesis import SynthesisOptions, load_model, synthesise
 
-    chosen = SynthesisOptions(**options, device=device, dtype=dtype)
-    network = load_model(model, chosen.device, chosen.dtype)
-    return synthesise(reference, script, network, chosen, progress=console.progress)
+    where = choose_device(device)
+    network = load_model(model, device=where, dtype=choose_dtype(dtype, where))
+    return synthesise(
+        reference,
+        script,
+        network,
+        SynthesisOptions(**options),
+        progress=console.progress,
+        notes=console.note,
+    )
 
 
 def produce(

@@ -33,9 +33,9 @@ class Inspection:
 
 def inspect_file(path: Path) -> Inspection:
     """What is in ``path``. Raises InputError when it is none of our files."""
+    header = read_header(path)
     from omnitalk_cli.pipeline import performance_store, reference_store
 
-    header = read_header(path)
     kind = header.metadata.get("format", "")
     if kind.startswith(reference_store.FORMAT):
         reference = reference_store.load_reference(path)

@@ -29,7 +29,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "cfg_audio": (0, 20),
     "cfg_video": (0, 20),
     "seed": (0, 2**32 - 1),
-    "speed": (0.25, 4),
+    "speed": (0.5, 2),
     "duration": (0.2, 36_000),
     "fps": (1, 120),
     "size": (64, 2048),

@@ -1,0 +1,57 @@
+"""Help is complete, quick to load and free of heavy imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import omnitalk_cli
+from omnitalk_cli.cli.app import app
+
+COMMANDS = ["generate", "extract", "synth", "render", "inspect", "doctor", "corpus", "train"]
+HEAVY = ["torch", "numpy", "scipy", "mediapipe", "cv2", "av", "rich", "pydantic", "platformdirs"]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["generate", "--help"], ["--version"]], ids=str)
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom omnitalk_cli.cli.app import app\n"
+        f"try:\n    app({words!r})\nexcept SystemExit:\n    pass\n"
+        f"print('heavy:', *sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].split() == ["heavy:"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "weights"])
+def test_every_command_has_help(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0 and result.stderr == ""
+    assert f"Usage: omnitalk {command}" in result.stdout
+    assert command in CliRunner().invoke(app, ["--help"]).stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_the_shared_options(command: str) -> None:
+    text = CliRunner().invoke(app, [command, "--help"]).stdout
+    for flag in ("--json", "--quiet", "--verbose", "--config"):
+        assert flag in text
+
+
+def test_options_of_generate_are_under_headings() -> None:
+    lines = CliRunner().invoke(app, ["generate", "--help"]).stdout.splitlines()
+    headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert headings == ["Reference:", "Script:", "Speech and motion:", "Video:", "Run:"]
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.stdout.strip() == f"omnitalk {omnitalk_cli.__version__}"
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    result = CliRunner().invoke(app, [])
+    assert result.exit_code == 0 and "Commands:" in result.stdout
