@@ -1,0 +1,181 @@
+"""The MediaPipe networks behind one door: loaded late, quiet, and closed again.
+
+Pictures are uint8 [H,W,3] RGB; everything that comes out is in pixels of the picture put in.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from omnitalk_cli.errors import SetupError
+from omnitalk_cli.types import Float
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A face in a picture: left, top, width, height in pixels and the detector's confidence."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float = 1.0
+
+    @property
+    def side(self) -> float:
+        """The longer of both sides."""
+        return max(self.width, self.height)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Middle of the box."""
+        return self.x + self.width / 2, self.y + self.height / 2
+
+    def overlap(self, other: Box) -> float:
+        """Shared area over the area of the smaller box."""
+        across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        smaller = min(self.width * self.height, other.width * other.height)
+        return max(0.0, across) * max(0.0, down) / max(smaller, 1e-6)
+
+
+@contextmanager
+def silenced_stderr() -> Iterator[None]:
+    """Send file descriptor 2 nowhere: MediaPipe's C++ writes there, past ``sys.stderr``."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # no stderr at all, nothing to silence
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def _solution(module: str, name: str) -> Any:
+    """A class of ``mediapipe.python.solutions``. Raises SetupError when it cannot be imported."""
+    os.environ.setdefault("GLOG_minloglevel", "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.filterwarnings("ignore", module=r"google\.protobuf\.symbol_database")
+    try:
+        with silenced_stderr():
+            import importlib
+
+            solutions = importlib.import_module(f"mediapipe.python.solutions.{module}")
+        return getattr(solutions, name)
+    except ImportError as error:
+        raise SetupError(
+            f"mediapipe's {module} cannot be loaded ({error}); install mediapipe 0.10.21"
+        ) from error
+
+
+class _Network:
+    """One MediaPipe graph: a context manager whose beginning and end are silenced."""
+
+    def __init__(self, module: str, name: str, **options: Any) -> None:
+        build = _solution(module, name)
+        with silenced_stderr():
+            self._graph = build(**options)
+            # Its threads open the models after the constructor has returned, and announce it:
+            # a black picture makes them finish while nobody listens.
+            self._graph.process(np.zeros((64, 64, 3), np.uint8))
+        self._found_one = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the graph."""
+        with silenced_stderr():
+            self._graph.close()
+
+    def _run(self, picture: Picture, result: str) -> Any:
+        """The list ``result`` of the graph's answer; the first face makes it talk once more."""
+        picture = np.ascontiguousarray(picture)
+        if self._found_one:
+            return getattr(self._graph.process(picture), result) or ()
+        with silenced_stderr():
+            found = getattr(self._graph.process(picture), result) or ()
+        self._found_one = bool(found)
+        return found
+
+
+class FaceDetector(_Network):
+    """Full-range detector: faces down to about a twelfth of the picture's longer side."""
+
+    def __init__(self, confidence: float = 0.5) -> None:
+        super().__init__(
+            "face_detection",
+            "FaceDetection",
+            model_selection=1,
+            min_detection_confidence=confidence,
+        )
+
+    def boxes(self, picture: Picture) -> list[Box]:
+        """Faces in ``picture``, brow to chin, in no order."""
+        height, width = picture.shape[:2]
+        longest = max(height, width)
+        if longest > 640:  # the network sees 192 pixels: spare it the large copy
+            scale = 640 / longest
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        found = []
+        for detection in self._run(picture, "detections"):
+            box = detection.location_data.relative_bounding_box
+            found.append(
+                Box(
+                    x=box.xmin * width,
+                    y=box.ymin * height,
+                    width=box.width * width,
+                    height=box.height * height,
+                    score=float(detection.score[0]),
+                )
+            )
+        return found
+
+
+class FaceMesh(_Network):
+    """478 landmarks with irises. ``still`` finds the face anew in every picture."""
+
+    def __init__(self, *, still: bool, faces: int = 1, confidence: float = 0.5) -> None:
+        super().__init__(
+            "face_mesh",
+            "FaceMesh",
+            static_image_mode=still,
+            max_num_faces=faces,
+            refine_landmarks=True,
+            min_detection_confidence=confidence,
+            min_tracking_confidence=confidence,
+        )
+
+    def landmarks(self, picture: Picture) -> Float:
+        """All faces ``[F,478,3]``: pixels, x right, y down, z in the same unit, smaller nearer."""
+        height, width = picture.shape[:2]
+        faces = self._run(picture, "multi_face_landmarks")
+        points = [[(p.x * width, p.y * height, p.z * width) for p in f.landmark] for f in faces]
+        return np.array(points, np.float32).reshape(-1, 478, 3)
