@@ -10,6 +10,7 @@ so that a model must read the style from the reference.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,9 +93,9 @@ def synthesise_motion(
     activity = np.clip(3.0 * smooth(loud, 0.12) - 0.4, 0.0, 1.0)
 
     face = lips + _upper_face(style, loud, accents, weights, rng)
-    face += _wandering(style, frames, rng)
     face *= side_gains(style)
     pose = head_pose(style, activity, accents, weights, rng)
+    face += _wandering(style, pose, lips[:, CODE_INDEX["jawOpen"]], rng)
     blink = blinks(style, frames, accents, rng)
     eyes, turn = gaze(style, pose[:, :3], blink, rng)
     pose[:, :2] += turn
@@ -310,18 +311,37 @@ def _upper_face(
     add("eyeSquint", style.squint + 0.35 * smiling + 0.15 * np.maximum(-raised, 0.0))
     add("mouthFrown", np.maximum(style.frown + style.mood_swing * frowning, 0.0))
     add("mouthPress", 0.3 * np.maximum(style.mood_swing * pull, 0.0))
-    face += np.abs(style.personal(41, 51)) * 0.05  # what the personal neutral does not explain
     return face
 
 
-def _wandering(style: MotionStyle, frames: int, rng: np.random.Generator) -> Array:
-    """Low-rank wandering of all channels together and the fit's own noise, ``[T,51]``."""
+@lru_cache(maxsize=1)
+def _restlessness() -> Float:
+    """How freely each channel wanders where no phone holds it, ``[51]``, about 1."""
+    shares = np.ones(51, np.float32)
+    for name, share in (
+        ("jawOpen", 0.5), ("mouthClose", 0.5), ("eyeBlink", 0.35), ("mouthLowerDown", 0.6),
+        ("mouthFunnel", 0.6), ("mouthFrown", 0.7), ("browInnerUp", 0.6), ("mouthLeft", 1.5),
+        ("mouthRight", 1.5), ("jawLeft", 1.2), ("jawRight", 1.2), ("mouthShrugUpper", 1.4),
+        ("mouthShrugLower", 1.3), ("mouthRollLower", 1.4), ("eyeSquint", 1.3),
+    ):  # fmt: skip
+        shares[list(sides(name))] = share
+    return shares
+
+
+def _wandering(style: MotionStyle, pose: Array, jaw: Array, rng: np.random.Generator) -> Array:
+    """What a fit shows besides speech and expression, ``[T,51]``: lasting levels, low-rank
+    wandering of all channels together, traces of head rotation and jaw, and noise."""
+    frames = len(pose)
     pattern = coupling(style)
     slow = coloured(rng, frames, len(pattern), 0.05, 0.6)
     quick = coloured(rng, frames, len(pattern), 0.8, 4.0)
     common = (0.8 * slow + 0.35 * quick) @ pattern * (style.crosstalk / np.sqrt(len(pattern)))
     noise = rng.standard_normal((frames, 51))
-    return np.asarray(common + style.jitter * 2.2 * smooth(noise, 0.018))
+    turned = np.tanh(2.0 * (pose[:, :3] - np.asarray(style.rotation_offset))) / 2.0
+    traces = style.leak * (turned @ style.personal(41, 3, 51))
+    traces += 0.2 * style.leak * (jaw - jaw.mean())[:, None] * style.personal(42, 51)
+    wander = _restlessness() * (common + traces + style.habit * np.abs(style.personal(43, 51)))
+    return np.asarray(wander + style.jitter * 2.2 * smooth(noise, 0.018))
 
 
 def _close_lids(

@@ -46,6 +46,8 @@ class MotionStyle:
     brow_rate: float
     mood_swing: float
     crosstalk: float  # slow wandering of all channels together (low rank)
+    leak: float  # what head rotation (radians) and jaw leave in other channels, as fits do
+    habit: float  # lasting levels that the personal neutral does not explain
     jitter: float  # noise of the fit
     asymmetry: float
     # Lids
@@ -106,7 +108,7 @@ class MotionStyle:
             lip_gain=lips * about(1.0, 1.25),
             round_gain=lips * about(1.0, 1.3),
             spread_gain=lips * about(1.0, 1.35),
-            loud_jaw=uniform(0.2, 0.8),
+            loud_jaw=uniform(0.3, 1.0),
             sluggish=about(0.85, 1.3),
             smoothing=uniform(0.012, 0.036),
             lead=uniform(-0.01, 0.05),
@@ -114,21 +116,23 @@ class MotionStyle:
             viseme_spread=uniform(0.08, 0.3),
             lip_parting=maybe(0.4, 0.0, 0.12),
             breath=uniform(0.0, 0.7),
-            smile=maybe(0.55, 0.02, 0.55),
-            frown=maybe(0.35, 0.02, 0.35),
-            brow_rest=uniform(-0.3, 0.35),
-            brow_gain=0.16 * about(1.0, 1.9),
+            smile=maybe(0.4, 0.02, 0.45),
+            frown=maybe(0.25, 0.02, 0.3),
+            brow_rest=uniform(-0.25, 0.22),
+            brow_gain=0.13 * about(1.0, 1.9),
             brow_rate=uniform(0.03, 0.35),
             mood_swing=0.05 * about(1.0, 1.8),
-            crosstalk=0.035 * about(1.0, 1.6),
-            jitter=0.006 * about(1.0, 1.7),
-            asymmetry=uniform(0.03, 0.3),
-            blink_gap=about(3.2, 1.55),
+            crosstalk=0.06 * about(1.0, 1.6),
+            leak=0.55 * about(1.0, 1.6),
+            habit=uniform(0.01, 0.11),
+            jitter=0.010 * about(1.0, 1.7),
+            asymmetry=uniform(0.05, 1.0),
+            blink_gap=about(3.6, 1.7),
             blink_depth=uniform(0.55, 1.0),
             blink_seconds=uniform(0.13, 0.36),
             double_blink=maybe(0.5, 0.0, 0.25),
-            lid_rest=uniform(0.0, 0.28),
-            squint=uniform(0.0, 0.4),
+            lid_rest=uniform(-0.06, 0.15),
+            squint=uniform(-0.05, 0.22),
             rotation_offset=(
                 normal(5.5 * degree, 12 * degree),
                 normal(7.0 * degree, 18 * degree),
@@ -151,11 +155,11 @@ class MotionStyle:
             head_jitter=0.0015 * about(1.0, 1.6),
             gaze_offset=(normal(5 * degree, 12 * degree), normal(4 * degree, 10 * degree)),
             fixation=about(1.1, 1.6),
-            gaze_width=uniform(2.0, 14.0) * degree,
+            gaze_width=uniform(2.0, 16.0) * degree,
             aversion=uniform(0.02, 0.6),
             stabilised=uniform(0.4, 1.0),
             head_follows=uniform(0.0, 0.45),
-            gaze_jitter=0.008 * about(1.0, 1.6),
+            gaze_jitter=0.014 * about(1.0, 1.8),
         )
 
     def personal(self, key: int, *shape: int) -> Float:
@@ -187,6 +191,8 @@ def side_gains(style: MotionStyle) -> Float:
     gains = np.ones(51, np.float32)
     for index, name in enumerate(BLENDSHAPE_NAMES):
         if name.endswith("Left") and BLENDSHAPE_NAMES[index + 1] == name[:-4] + "Right":
+            # Lids and eyes close nearly together; lips and brows need not.
             lean = 0.5 * style.asymmetry * (0.6 * general + 0.8 * tilt[index])
+            lean = np.clip(0.3 * lean if name.startswith("eye") else lean, -0.85, 0.85)
             gains[index], gains[index + 1] = 1.0 + lean, 1.0 - lean
     return gains

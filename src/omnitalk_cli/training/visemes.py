@@ -24,53 +24,59 @@ Alphabet = Literal["arpabet", "espeak"]
 # insists on them in each articulator: jaw, seal (lips together), round, spread.
 _TABLE: dict[str, tuple[dict[str, float], tuple[float, float, float, float]]] = {
     "rest": (
-        {"jawOpen": 0.015, "mouthShrugLower": 0.06, "mouthPress": 0.05, "mouthRollLower": 0.04},
+        {"jawOpen": 0.01, "mouthShrugLower": 0.22, "mouthShrugUpper": 0.04, "mouthPress": 0.06,
+         "mouthRollLower": 0.12, "mouthRollUpper": 0.04},
         (0.8, 0.8, 0.8, 0.8),
     ),
     "bilabial": (
-        {"jawOpen": 0.07, "mouthPress": 0.22, "mouthRollLower": 0.20, "mouthRollUpper": 0.16,
-         "mouthShrugLower": 0.10},
+        {"jawOpen": 0.04, "mouthPress": 0.22, "mouthRollLower": 0.34, "mouthRollUpper": 0.22,
+         "mouthShrugLower": 0.26, "mouthPucker": 0.10},
         (0.7, 3.0, 0.3, 1.5),
     ),
     "labiodental": (
-        {"jawOpen": 0.06, "mouthRollLower": 0.30, "mouthUpperUp": 0.18, "mouthShrugUpper": 0.10,
-         "mouthPress": 0.05},
+        {"jawOpen": 0.03, "mouthRollLower": 0.42, "mouthUpperUp": 0.16, "mouthShrugUpper": 0.14,
+         "mouthShrugLower": 0.16, "mouthPress": 0.05},
         (0.9, 2.5, 0.4, 1.4),
     ),
-    "dental": ({"jawOpen": 0.14, "mouthLowerDown": 0.16, "mouthUpperUp": 0.12},
-               (0.8, 0.8, 0.3, 0.8)),
-    "alveolar": ({"jawOpen": 0.12, "mouthLowerDown": 0.17, "mouthUpperUp": 0.10},
-                 (0.7, 0.7, 0.25, 0.6)),
-    "lateral": ({"jawOpen": 0.18, "mouthLowerDown": 0.14, "mouthUpperUp": 0.09},
+    "dental": (
+        {"jawOpen": 0.09, "mouthLowerDown": 0.15, "mouthUpperUp": 0.10, "mouthShrugLower": 0.08},
+        (0.8, 0.8, 0.3, 0.8),
+    ),
+    "alveolar": (
+        {"jawOpen": 0.07, "mouthLowerDown": 0.15, "mouthUpperUp": 0.08, "mouthShrugLower": 0.10},
+        (0.7, 0.7, 0.25, 0.6),
+    ),
+    "lateral": ({"jawOpen": 0.13, "mouthLowerDown": 0.12, "mouthUpperUp": 0.08},
                 (0.6, 0.6, 0.25, 0.5)),
     "sibilant": (
-        {"jawOpen": 0.06, "mouthLowerDown": 0.22, "mouthUpperUp": 0.12, "mouthStretch": 0.14,
+        {"jawOpen": 0.03, "mouthLowerDown": 0.20, "mouthUpperUp": 0.12, "mouthStretch": 0.14,
          "mouthSmile": 0.08},
         (1.3, 0.9, 0.5, 1.0),
     ),
     "postalveolar": (
-        {"jawOpen": 0.09, "mouthFunnel": 0.34, "mouthPucker": 0.20, "mouthLowerDown": 0.15,
-         "mouthUpperUp": 0.13, "mouthShrugUpper": 0.08},
+        {"jawOpen": 0.05, "mouthFunnel": 0.34, "mouthPucker": 0.26, "mouthLowerDown": 0.15,
+         "mouthUpperUp": 0.13, "mouthShrugUpper": 0.16},
         (1.2, 0.9, 1.5, 0.8),
     ),
-    "velar": ({"jawOpen": 0.17, "mouthLowerDown": 0.13, "mouthUpperUp": 0.07},
+    "velar": ({"jawOpen": 0.13, "mouthLowerDown": 0.12, "mouthUpperUp": 0.07},
               (0.35, 0.5, 0.15, 0.3)),
-    "neutral": ({"jawOpen": 0.16, "mouthLowerDown": 0.12, "mouthUpperUp": 0.06},
+    "neutral": ({"jawOpen": 0.14, "mouthLowerDown": 0.12, "mouthUpperUp": 0.06},
                 (0.25, 0.4, 0.10, 0.2)),
     "rhotic": (
-        {"jawOpen": 0.14, "mouthFunnel": 0.20, "mouthPucker": 0.16, "mouthLowerDown": 0.10},
+        {"jawOpen": 0.10, "mouthFunnel": 0.18, "mouthPucker": 0.18, "mouthLowerDown": 0.10},
         (0.6, 0.6, 0.9, 0.5),
     ),
     "glide_round": (
-        {"jawOpen": 0.09, "mouthFunnel": 0.18, "mouthPucker": 0.48, "mouthShrugLower": 0.06},
+        {"jawOpen": 0.06, "mouthFunnel": 0.18, "mouthPucker": 0.60, "mouthShrugLower": 0.12,
+         "mouthShrugUpper": 0.08},
         (0.9, 0.8, 1.8, 0.8),
     ),
     "open": (
-        {"jawOpen": 0.42, "mouthLowerDown": 0.18, "mouthUpperUp": 0.12, "mouthStretch": 0.05},
+        {"jawOpen": 0.46, "mouthLowerDown": 0.18, "mouthUpperUp": 0.12, "mouthStretch": 0.05},
         (1.2, 1.0, 0.6, 0.9),
     ),
     "open_front": (
-        {"jawOpen": 0.36, "mouthLowerDown": 0.25, "mouthUpperUp": 0.18, "mouthStretch": 0.12,
+        {"jawOpen": 0.40, "mouthLowerDown": 0.25, "mouthUpperUp": 0.18, "mouthStretch": 0.12,
          "mouthSmile": 0.06},
         (1.2, 1.0, 0.6, 1.0),
     ),
@@ -80,22 +86,23 @@ _TABLE: dict[str, tuple[dict[str, float], tuple[float, float, float, float]]] = 
         (1.0, 1.0, 0.6, 1.0),
     ),
     "close_front": (
-        {"jawOpen": 0.13, "mouthLowerDown": 0.21, "mouthUpperUp": 0.14, "mouthSmile": 0.18,
+        {"jawOpen": 0.13, "mouthLowerDown": 0.21, "mouthUpperUp": 0.14, "mouthSmile": 0.13,
          "mouthStretch": 0.20, "mouthDimple": 0.10},
         (1.0, 1.0, 0.8, 1.1),
     ),
     "central": ({"jawOpen": 0.22, "mouthLowerDown": 0.15, "mouthUpperUp": 0.09},
                 (0.7, 0.8, 0.4, 0.6)),
     "mid_back": (
-        {"jawOpen": 0.30, "mouthFunnel": 0.24, "mouthPucker": 0.18, "mouthLowerDown": 0.08},
+        {"jawOpen": 0.32, "mouthFunnel": 0.24, "mouthPucker": 0.22, "mouthLowerDown": 0.08},
         (1.1, 1.0, 1.3, 0.8),
     ),
     "close_back": (
-        {"jawOpen": 0.13, "mouthFunnel": 0.22, "mouthPucker": 0.42, "mouthShrugLower": 0.05},
+        {"jawOpen": 0.11, "mouthFunnel": 0.22, "mouthPucker": 0.52, "mouthShrugLower": 0.10,
+         "mouthShrugUpper": 0.08},
         (1.0, 0.9, 1.6, 0.9),
     ),
     "front_round": (
-        {"jawOpen": 0.14, "mouthFunnel": 0.30, "mouthPucker": 0.34, "mouthLowerDown": 0.06},
+        {"jawOpen": 0.12, "mouthFunnel": 0.28, "mouthPucker": 0.42, "mouthLowerDown": 0.06},
         (1.0, 0.9, 1.6, 0.9),
     ),
 }  # fmt: skip
@@ -185,8 +192,8 @@ _ESPEAK_UNITS: dict[str, str] = {
         "close_front": "i I j ɪ ɨ ᵻ i. I2 I# ɿ ʅ ʲ",
         "mid_front": "e E ɛ ɘ E# e# E2",
         "open_front": "a æ a# & aa",
-        "open": "A ɑ ɐ 0 ɒ A# V ʌ a: A2",
-        "central": "@ ə @2 @5 ᵊ @- I3 ɵ: ɤ o- ",
+        "open": "A ɑ 0 ɒ A# a: A2",
+        "central": "@ ə @2 @5 ᵊ @- I3 ɤ o- V ʌ ɐ",
         "mid_back": "o O ɔ o# O2 O#",
         "close_back": "u U ʊ ɯ u# U# ʷ",
         "front_round": 'y Y ø œ W ʏ ɶ ʉ u- 8 ɵ y: Y: œ̃ ɥ# u"',
@@ -202,9 +209,11 @@ _VISIBILITY = ("bilabial", "labiodental", "glide_round", "postalveolar", "rhotic
 def _read_espeak(symbol: str) -> tuple[str, ...]:
     text = unicodedata.normalize("NFD", symbol)
     text = "".join(c for c in text if not unicodedata.combining(c))
-    text = text.translate({ord(c): None for c in "'ˈˌ,%=_|!~ː:ˑ() \u200d"})
+    text = text.translate({ord(c): None for c in "'ˈˌ,%=_|!~ː:ˑ \u200d"})
     if not text:
         return ("rest",)
+    if symbol.startswith("("):
+        return ("neutral",)  # a switch of language: "(en)"
     if text[0] in "1245679" and text.strip("0123456789") == "":
         return ("rest",)  # a tone number alone
     found: list[str] = []
