@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from omnitalk_cli.errors import InputError
+from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.compositor import Layer, pixel_grid
 from omnitalk_cli.render.features import Features, features_of
 from omnitalk_cli.render.flow import FlowGrid, build_grid
-from omnitalk_cli.render.geometry import Geometry
-from omnitalk_cli.render.mesh import MeshBank
-from omnitalk_cli.render.patches import PatchKind, cut
-from omnitalk_cli.render.plan import build_planner
-from omnitalk_cli.render.plate import build_plate
-from omnitalk_cli.render.topology import LID_A, LID_B, LIPS, Topology
-from omnitalk_cli.types import Float
+from omnitalk_cli.render.geometry import Geometry, geometry_of
+from omnitalk_cli.render.limits import PoseLimits, limits_of
+from omnitalk_cli.render.patches import Crop, PatchKind, cut
+from omnitalk_cli.render.plan import Planner, build_planner
+from omnitalk_cli.render.plate import Plate, build_plate
+from omnitalk_cli.render.topology import build_topology
+from omnitalk_cli.types import Float, PoseFrame, Reference
 
 MOST_FRAMES = 300
 MOST_KEYS = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshBank:
+    """The reference, ready to be warped: base keys, crops of all frames, geometry, plate."""
+
+    size: int
+    grid: FlowGrid
+    pixels: Float
+    geometry: Geometry
+    key_indices: NDArray[np.int64]
+    layers: tuple[Layer, ...]
+    plate: Plate | None
+    mouth_kind: PatchKind
+    mouths: tuple[Crop, ...]
+    eye_kind: PatchKind
+    eyes: tuple[Crop, ...]
+    planner: Planner
+    neutral: Float
+    pose_frame: PoseFrame
+    limits: PoseLimits
+
+    def geometry_of(self, codes: Float) -> Geometry:
+        """Where ``codes`` [N,61] put this person's face."""
+        return geometry_of(codes, self.neutral, self.pose_frame, self.grid.topology)
 
 
 def take(features: Features, indices: NDArray[np.int64]) -> Features:
@@ -57,23 +85,66 @@ def choose_keys(features: Features, sharpness: Float, most: int = MOST_KEYS) -> 
     return np.sort(candidates[chosen])
 
 
+def bank_of(reference: Reference, *, progress: Progress = silent) -> MeshBank:
+    """Make the bank of a reference, from at most 300 of its frames, evenly spread.
+
+    Raises ``InputError`` when the reference holds no picture or one that cannot be read.
+    """
+    count = len(reference.frames)
+    if count == 0:
+        raise InputError(f"{reference.source_name} holds no picture to render from: extract again")
+    indices = np.linspace(0, count - 1, min(count, MOST_FRAMES)).round().astype(int)
+    frames, mattes = [], []
+    for done, index in enumerate(indices):
+        frame = _decode(reference.frames[index], cv2.IMREAD_COLOR, reference.source_name)
+        frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+        matte = _decode(reference.mattes[index], cv2.IMREAD_GRAYSCALE, reference.source_name)
+        mattes.append(cv2.resize(matte, frame.shape[1::-1]))
+        progress("bank", done + 1, len(indices))
+    return build_bank(
+        frames=frames,
+        mattes=mattes,
+        codes=reference.codes[indices],
+        sharpness=reference.sharpness[indices],
+        neutral=reference.neutral,
+        pose_frame=reference.pose_frame,
+    )
+
+
+def _decode(data: bytes, flag: int, name: str) -> NDArray[np.uint8]:
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    if picture is None:
+        raise InputError(f"a picture stored in the features of {name} is damaged: extract again")
+    return picture
+
+
 def build_bank(
+    *,
     frames: Sequence[NDArray[np.uint8]],
     mattes: Sequence[NDArray[np.uint8]],
-    geometry: Geometry,
+    codes: Float,
     sharpness: Float,
-    topology: Topology,
+    neutral: Float,
+    pose_frame: PoseFrame,
 ) -> MeshBank:
-    """Bank of pictures [S,S,3], their mattes [S,S] and their geometry, all of the same length."""
-    if len(frames) == 0:
-        raise InputError("the reference holds no frame to render from: extract it again")
+    """Bank of N pictures [S,S,3] RGB, mattes [S,S], ``codes`` [N,61], ``sharpness`` [N].
+
+    S must be a multiple of 256. ``neutral`` and ``pose_frame`` as in ``Reference``.
+    """
     size = frames[0].shape[0]
+    topology = build_topology(neutral)
     grid = build_grid(size, topology)
+    geometry = geometry_of(codes, neutral, pose_frame, topology)
     features = features_of(geometry)
     keys = choose_keys(features, sharpness)
     layers = [Layer(picture=np.dstack([frames[key], mattes[key]])) for key in keys]
     lips, lid_a, lid_b = grid.sharp_parts
     lids = np.concatenate([lid_a, lid_b])
+
+    def crops(part: NDArray[np.int64]) -> tuple[Crop, ...]:
+        places = geometry.vertices[:, part]
+        return tuple(map(cut, frames, places, geometry.scale.tolist()))
+
     return MeshBank(
         size=size,
         grid=grid,
@@ -83,14 +154,11 @@ def build_bank(
         layers=tuple(layers),
         plate=build_plate(frames, mattes),
         mouth_kind=PatchKind(groups=(lips,), grow=(1.35, 1.35), feather=0.06, gaze=False),
-        mouths=tuple(
-            cut(frame, geometry.vertices[index, lips], float(geometry.scale[index]))
-            for index, frame in enumerate(frames)
-        ),
+        mouths=crops(lips),
         eye_kind=PatchKind(groups=(lid_a, lid_b), grow=(1.25, 1.3), feather=0.035, gaze=True),
-        eyes=tuple(
-            cut(frame, geometry.vertices[index, lids], float(geometry.scale[index]))
-            for index, frame in enumerate(frames)
-        ),
+        eyes=crops(lids),
         planner=build_planner(take(features, keys), features),
+        neutral=neutral,
+        pose_frame=pose_frame,
+        limits=limits_of(codes),
     )

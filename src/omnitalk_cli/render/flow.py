@@ -59,8 +59,7 @@ class TargetFlow:
         self._pose = _as_complex(target.pose_points[index])
         self._irises = target.irises[index]
         self.scale = float(target.scale[index])
-        self._triangles = self._draw(target.depth[index])
-        self._inverse = _inverse_corners(self._vertices[grid.topology.triangles])
+        self._corners, self._shares = self._barycentric(self._draw(target.depth[index]))
         self.head = self._head_weight(float(target.angles[index, 2]))
         self._sharp = self._sharp_mask()
 
@@ -110,14 +109,27 @@ class TargetFlow:
             self._shift_gaze(flow, source.irises[index])
         return flow
 
+    def _barycentric(self, triangles: NDArray[np.int16]) -> tuple[NDArray[np.int64], Float]:
+        """Vertices [G·G,3] around every cell and their shares [G·G,3]; 0 outside the mesh.
+
+        Shares are kept within 0…1: thin triangles also cover cells whose middle lies outside
+        them, and extrapolated they would throw pixels across the face.
+        """
+        grid = self._grid
+        inverse = _inverse_corners(self._vertices[grid.topology.triangles]).reshape(-1, 9)
+        inverse = np.concatenate([inverse, np.zeros((1, 9), np.float32)])
+        flat = triangles.ravel()
+        here = np.take(inverse, flat, axis=0)  # index -1: the zero row
+        points = grid.points.reshape(-1, 2)
+        shares = here[:, :3] * points[:, :1] + here[:, 3:6] * points[:, 1:] + here[:, 6:]
+        shares = np.maximum(shares, 0)
+        shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-6)
+        return np.take(grid.topology.triangles, flat, axis=0), shares
+
     def _interpolate(self, values: Float) -> Float:
         """Values [V,2] at the vertices → [G,G,2], linear in each triangle, 0 outside."""
-        corners = values[self._grid.topology.triangles]  # [F,3,2]
-        planes = self._inverse @ corners  # [F,3,2]: value = [x y 1] @ plane
-        planes = np.concatenate([planes.reshape(-1, 6), np.zeros((1, 6), np.float32)])
-        here = np.take(planes, self._triangles, axis=0)  # index -1: the zero row
-        points = self._grid.points
-        return here[..., :2] * points[..., :1] + here[..., 2:4] * points[..., 1:] + here[..., 4:]
+        corners = np.take(values, self._corners, axis=0)  # [G·G,3,2]
+        return np.einsum("gk,gkc->gc", self._shares, corners).reshape(GRID, GRID, 2)
 
     def _shift_gaze(self, flow: Float, irises: Float) -> None:
         """Move the irises half of the way that the lids' flow does not."""
@@ -161,9 +173,7 @@ def _inverse_corners(corners: Float) -> Float:
     """Inverses [F,3,3] of the corner matrices with rows [x y 1]; 0 for empty triangles."""
     x, y = corners[..., 0].astype(np.float64), corners[..., 1].astype(np.float64)
     following, last = [1, 2, 0], [2, 0, 1]
-    area = ((y[:, 1] - y[:, 2]) * (x[:, 0] - x[:, 2])) + (
-        (x[:, 2] - x[:, 1]) * (y[:, 0] - y[:, 2])
-    )
+    area = ((y[:, 1] - y[:, 2]) * (x[:, 0] - x[:, 2])) + ((x[:, 2] - x[:, 1]) * (y[:, 0] - y[:, 2]))
     safe = np.where(np.abs(area) < 1e-3, np.inf, area)[:, None]
     rows = [
         (y[:, following] - y[:, last]) / safe,

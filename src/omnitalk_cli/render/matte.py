@@ -31,7 +31,9 @@ def person_mattes(
     try:
         from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
     except ImportError as error:
-        raise SetupError(f"mediapipe's segmentation is missing ({error}): reinstall mediapipe")
+        raise SetupError(
+            f"mediapipe's segmentation cannot be loaded ({error}): reinstall mediapipe"
+        ) from error
     previous: NDArray[np.float32] | None = None
     with SelfieSegmentation(model_selection=0) as segmentation:
         for frame, points in zip(frames, landmarks, strict=True):

@@ -5,40 +5,74 @@ Key poses are warped as a whole; mouth and eyes come from the frames whose lips 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from omnitalk_cli.progress import Progress, silent
+from omnitalk_cli.render.bank import MeshBank, bank_of
 from omnitalk_cli.render.base import Picture
-from omnitalk_cli.render.compositor import Layer, lay_patch, pixel_grid, warp_base
+from omnitalk_cli.render.compositor import lay_patch, warp_base
 from omnitalk_cli.render.features import Features, features_of
-from omnitalk_cli.render.flow import FlowGrid, TargetFlow
+from omnitalk_cli.render.flow import TargetFlow
 from omnitalk_cli.render.geometry import Geometry
-from omnitalk_cli.render.patches import Crop, PatchKind, patch_mask, warp_patch
-from omnitalk_cli.render.plan import Planner, Step
-from omnitalk_cli.render.plate import Plate
-from omnitalk_cli.types import Float
+from omnitalk_cli.render.patches import patch_mask, warp_patch
+from omnitalk_cli.render.plan import BLOCK, Step
+from omnitalk_cli.types import Float, Reference
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeshBank:
-    """The reference, ready to be warped: base keys, crops of all frames, geometry, plate."""
+class MeshRenderer:
+    """The embedded ``Renderer``. ``workers`` threads draw whole frames, order kept; ``limit``
+    keeps the head softly within what the reference shows (off: for self-reenactment).
+    """
 
-    size: int
-    grid: FlowGrid
-    pixels: Float
-    geometry: Geometry
-    key_indices: NDArray[np.int64]
-    layers: tuple[Layer, ...]
-    plate: Plate | None
-    mouth_kind: PatchKind
-    mouths: tuple[Crop, ...]
-    eye_kind: PatchKind
-    eyes: tuple[Crop, ...]
-    planner: Planner
+    workers: int = 1
+    limit: bool = True
+
+    def prepare(self, reference: Reference, *, progress: Progress = silent) -> MeshBank:
+        """Decode the reference's pictures and make the bank (1-4 s for 250 frames).
+
+        Raises ``InputError`` when the reference holds no picture.
+        """
+        return bank_of(reference, progress=progress)
+
+    def frames(self, bank: MeshBank, codes: Float, *, fps: float) -> Iterator[Picture]:
+        """Draw [S,S,3] RGB for every row of ``codes`` [N,61], which are at the rate ``fps``."""
+        codes = bank.limits.apply(codes) if self.limit else np.asarray(codes, np.float32)
+        if self.workers <= 1:
+            for target, index, step in _schedule(bank, codes):
+                yield draw_frame(bank, target, index, step)
+            return
+        with ThreadPoolExecutor(self.workers) as pool:
+            waiting: deque[Future[Picture]] = deque()
+            try:
+                for target, index, step in _schedule(bank, codes):
+                    waiting.append(pool.submit(draw_frame, bank, target, index, step))
+                    if len(waiting) > 2 * self.workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+
+def _schedule(bank: MeshBank, codes: Float) -> Iterator[tuple[Geometry, int, Step]]:
+    """Every frame's geometry (one block of them at a time), its place in it and its sources."""
+
+    def features(start: int, stop: int) -> Features:
+        return features_of(bank.geometry_of(codes[start:stop]))
+
+    target: Geometry | None = None
+    for frame, step in enumerate(bank.planner.steps(features, len(codes))):
+        if target is None or frame % BLOCK == 0:
+            target = bank.geometry_of(codes[frame : frame + BLOCK])
+        yield target, frame % BLOCK, step
 
 
 def draw_frame(bank: MeshBank, target: Geometry, index: int, step: Step) -> Picture:
