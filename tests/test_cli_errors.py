@@ -146,6 +146,7 @@ def get_reference(path, **options):
 
 generate.get_reference = get_reference
 generate.read_script = lambda source, language: None
+generate.speech_options = generate.video_options = lambda **options: None
 app.main()
 """
 

@@ -26,6 +26,9 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setattr(generate_module, "read_script", lambda source, language: SCRIPT)
+    # What these check needs weights; their own checks are tested elsewhere.
+    monkeypatch.setattr(generate_module, "speech_options", lambda **options: None)
+    monkeypatch.setattr(generate_module, "video_options", lambda **options: None)
 
     def run(*options: str, env: dict[str, str] | None = None) -> dict[str, Any]:
         words = ["generate", "--ref", str(clip), "--say", "Hello", "--dry-run", "--json", *options]

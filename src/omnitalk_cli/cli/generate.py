@@ -17,7 +17,9 @@ from omnitalk_cli.cli.stages import (
     reference_text,
     script_name,
     script_source,
+    speech_options,
     take_lines,
+    video_options,
 )
 from omnitalk_cli.pipeline.settings import (
     Plan,
@@ -97,11 +99,13 @@ def generate(
             fps=fps, size=size, crf=crf, codec=codec, visible_mark=visible_mark, ffmpeg=ffmpeg,
             head_motion=head_motion, expression=expression, gaze=gaze, workers=workers,
         )  # fmt: skip
-        chosen_seed = choose_seed(seed)
+        speech["seed"] = choose_seed(seed)
+        settings = speech_options(model=model, device=device, dtype=dtype, options=speech)
+        production = video_options(overwrite=overwrite, options=video)
         if dry_run:
             plan = Plan(
                 reference=ref, script=script_name(source, text), language=script.language,
-                segments=len(script.segments), model=model, seed=chosen_seed, output=path,
+                segments=len(script.segments), model=model, seed=speech.pop("seed"), output=path,
                 estimated_seconds=estimate_seconds(script, speed=speed, duration=duration),
                 options={**extraction, **speech, **video},
             )  # fmt: skip
@@ -109,17 +113,12 @@ def generate(
             return
 
         started = time.monotonic()
-        make_folder(path)
         reference, cached = get_reference(ref, options=extraction, cache=cache, console=console)
         extracted = time.monotonic()
-        performance = perform(
-            reference, script, model=model, device=device, dtype=dtype,
-            options={**speech, "seed": chosen_seed}, console=console,
-        )  # fmt: skip
+        performance = perform(reference, script, model=model, settings=settings, console=console)
         performed = time.monotonic()
-        take = produce(
-            reference, performance, path, options=video, overwrite=overwrite, console=console
-        )
+        make_folder(path)
+        take = produce(reference, performance, path, options=production, console=console)
         result = take.to_dict()
         result["reference_cached"] = cached
         result["timings"] = {

@@ -217,6 +217,6 @@ Ffmpeg = Annotated[
     str | None, option("--ffmpeg", text="The ffmpeg program.", panel=VIDEO, metavar="PROGRAM")
 ]
 Workers = Annotated[
-    int | None, option("--workers", text="Rendering processes; otherwise one per core.",
+    int | None, option("--workers", text="Rendering workers.",
                        panel=VIDEO),
 ]  # fmt: skip

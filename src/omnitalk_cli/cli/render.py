@@ -9,7 +9,14 @@ import typer
 
 from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
-from omnitalk_cli.cli.stages import get_reference, given, produce, reference_text, take_lines
+from omnitalk_cli.cli.stages import (
+    get_reference,
+    given,
+    produce,
+    reference_text,
+    take_lines,
+    video_options,
+)
 from omnitalk_cli.pipeline.settings import check_input, check_output, make_folder, plain_name
 
 
@@ -52,10 +59,17 @@ def render(
         check_input(ref, "a clip of the person, or features made by extract")
         path = output or Path(f"{plain_name(performance)}.mp4")
         check_output(path, suffixes=(".mp4",), overwrite=overwrite, inputs=(ref, performance))
+        production = video_options(
+            overwrite=overwrite,
+            options=given(
+                fps=fps, size=size, crf=crf, codec=codec, visible_mark=visible_mark,
+                head_motion=head_motion, expression=expression, gaze=gaze, ffmpeg=ffmpeg,
+                workers=workers,
+            ),
+        )  # fmt: skip
         from omnitalk_cli.pipeline.performance_store import load_performance
 
         loaded = load_performance(performance)
-        make_folder(path)
         reference, cached = get_reference(
             ref,
             options=given(
@@ -65,13 +79,7 @@ def render(
             cache=cache,
             console=console,
         )  # fmt: skip
-        take = produce(
-            reference, loaded, path, overwrite=overwrite, console=console,
-            options=given(
-                fps=fps, size=size, crf=crf, codec=codec, visible_mark=visible_mark,
-                head_motion=head_motion, expression=expression, gaze=gaze, ffmpeg=ffmpeg,
-                workers=workers,
-            ),
-        )  # fmt: skip
+        make_folder(path)
+        take = produce(reference, loaded, path, options=production, console=console)
         result = {**take.to_dict(), "reference_cached": cached}
         console.result(result, take_lines(result))

@@ -11,6 +11,10 @@ from omnitalk_cli.errors import InputError, UsageError
 from omnitalk_cli.pipeline.settings import cache_folder, check_input
 
 if TYPE_CHECKING:
+    import torch
+
+    from omnitalk_cli.pipeline.production import ProductionOptions
+    from omnitalk_cli.pipeline.synthesis import SynthesisOptions
     from omnitalk_cli.types import Performance, Reference, Script, Take
 
 REFERENCE_SUFFIX = ".safetensors"
@@ -95,29 +99,55 @@ _FLAGS = {"start": "ref-start", "seconds": "ref-seconds", "face_index": "face",
           "ref_text": "ref-text", "asr_model": "asr-model", "frame_size": "size"}  # fmt: skip
 
 
+def speech_options(
+    *, model: str, device: str, dtype: str, options: dict[str, Any]
+) -> tuple[SynthesisOptions, str, torch.dtype]:
+    """SynthesisOptions, device and format, with everything checked that synthesis needs.
+
+    Raises UsageError for values that do not fit, SetupError for a device or weights not there.
+    """
+    from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
+    from omnitalk_cli.pipeline.synthesis import SynthesisOptions
+    from omnitalk_cli.weights.store import find_weights
+
+    where = choose_device(device)
+    find_weights(model)
+    return SynthesisOptions(**options), where, choose_dtype(dtype, where)
+
+
+def video_options(*, overwrite: bool, options: dict[str, Any]) -> ProductionOptions:
+    """ProductionOptions, with everything checked that production needs.
+
+    Raises UsageError for values that do not fit, SetupError without ffmpeg or vocoder.
+    """
+    from omnitalk_cli.media.ffmpeg import find_ffmpeg
+    from omnitalk_cli.pipeline.production import ProductionOptions
+    from omnitalk_cli.provenance.visible import VisibleMark
+    from omnitalk_cli.weights.store import find_weights
+
+    chosen = ProductionOptions(**options, overwrite=overwrite)
+    if chosen.visible_mark.lower() != "none":
+        VisibleMark(text=chosen.visible_mark)
+    find_ffmpeg(chosen.ffmpeg)
+    find_weights("vocoder")
+    return chosen
+
+
 def perform(
     reference: Reference,
     script: Script,
     *,
     model: str,
-    device: str,
-    dtype: str,
-    options: dict[str, Any],
+    settings: tuple[SynthesisOptions, str, torch.dtype],
     console: Console,
 ) -> Performance:
-    """Speech and motion for ``script``; ``options`` are SynthesisOptions' fields."""
-    from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
-    from omnitalk_cli.pipeline.synthesis import SynthesisOptions, load_model, synthesise
+    """Speech and motion for ``script``; ``settings`` come from ``speech_options``."""
+    from omnitalk_cli.pipeline.synthesis import load_model, synthesise
 
-    where = choose_device(device)
-    network = load_model(model, device=where, dtype=choose_dtype(dtype, where))
+    options, device, dtype = settings
+    network = load_model(model, device=device, dtype=dtype)
     return synthesise(
-        reference,
-        script,
-        network,
-        SynthesisOptions(**options),
-        progress=console.progress,
-        notes=console.note,
+        reference, script, network, options, progress=console.progress, notes=console.note
     )
 
 
@@ -126,21 +156,14 @@ def produce(
     performance: Performance,
     output: Path,
     *,
-    options: dict[str, Any],
-    overwrite: bool,
+    options: ProductionOptions,
     console: Console,
 ) -> Take:
-    """The finished video; ``options`` are ProductionOptions' fields."""
-    from omnitalk_cli.pipeline.production import ProductionOptions
-    from omnitalk_cli.pipeline.production import produce as produce_take
+    """The finished video; ``options`` come from ``video_options``."""
+    from omnitalk_cli.pipeline import production
 
-    return produce_take(
-        reference,
-        performance,
-        output,
-        ProductionOptions(**options, overwrite=overwrite),
-        progress=console.progress,
-        notes=console.note,
+    return production.produce(
+        reference, performance, output, options, progress=console.progress, notes=console.note
     )
 
 

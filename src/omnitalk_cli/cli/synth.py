@@ -14,6 +14,7 @@ from omnitalk_cli.cli.stages import (
     read_script,
     reference_text,
     script_source,
+    speech_options,
 )
 from omnitalk_cli.pipeline.settings import (
     PERFORMANCE_SUFFIX,
@@ -70,6 +71,16 @@ def synth(
         path = output or default_output(ref, script_file, PERFORMANCE_SUFFIX)
         check_output(path, suffixes=(".safetensors",), overwrite=overwrite, inputs=(ref,))
         script = read_script(source, lang)
+        settings = speech_options(
+            model=model, device=device, dtype=dtype,
+            options={
+                "seed": choose_seed(seed),
+                **given(
+                    steps=steps, cfg_text=cfg_text, cfg_audio=cfg_audio, cfg_video=cfg_video,
+                    schedule=schedule, solver=solver, speed=speed, duration=duration,
+                ),
+            },
+        )  # fmt: skip
         reference, cached = get_reference(
             ref,
             options=given(
@@ -79,16 +90,7 @@ def synth(
             cache=cache,
             console=console,
         )  # fmt: skip
-        performance = perform(
-            reference, script, model=model, device=device, dtype=dtype, console=console,
-            options={
-                "seed": choose_seed(seed),
-                **given(
-                    steps=steps, cfg_text=cfg_text, cfg_audio=cfg_audio, cfg_video=cfg_video,
-                    schedule=schedule, solver=solver, speed=speed, duration=duration,
-                ),
-            },
-        )  # fmt: skip
+        performance = perform(reference, script, model=model, settings=settings, console=console)
         from omnitalk_cli.pipeline.inspection import performance_facts, performance_lines
         from omnitalk_cli.pipeline.performance_store import save_performance
 

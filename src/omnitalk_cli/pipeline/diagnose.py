@@ -126,11 +126,6 @@ def _ffmpeg(wanted: str | None) -> Iterator[Check]:
                 found="there" if there else "not in this ffmpeg",
                 remedy="" if there else other,
             )
-    there = has_filter(program, "drawtext")
-    yield Check(
-        name="filter drawtext", state="ok" if there else "optional",
-        found="there" if there else "absent; the visible mark is laid over as a picture",
-    )  # fmt: skip
     listed = [name for name in _HARDWARE_ENCODERS if has_encoder(program, name)]
     yield Check(
         name="hardware encoders", state="optional",
