@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.progress import Progress, silent
+from omnitalk_cli.render.cavity import lip_colour
 from omnitalk_cli.render.compositor import Layer, pixel_grid
 from omnitalk_cli.render.features import Features, features_of
 from omnitalk_cli.render.flow import FlowGrid, build_grid
@@ -19,7 +20,7 @@ from omnitalk_cli.render.limits import PoseLimits, limits_of
 from omnitalk_cli.render.patches import Crop, PatchKind, cut
 from omnitalk_cli.render.plan import Planner, build_planner
 from omnitalk_cli.render.plate import Plate, build_plate
-from omnitalk_cli.render.topology import build_topology
+from omnitalk_cli.render.topology import LIPS_OUTER, build_topology
 from omnitalk_cli.types import Float, PoseFrame, Reference
 
 MOST_FRAMES = 300
@@ -42,6 +43,8 @@ class MeshBank:
     eye_kind: PatchKind
     eyes: tuple[Crop, ...]
     planner: Planner
+    inner_lips: NDArray[np.int64]
+    lip_colour: Float
     neutral: Float
     pose_frame: PoseFrame
     limits: PoseLimits
@@ -158,6 +161,14 @@ def build_bank(
         eye_kind=PatchKind(groups=(lid_a, lid_b), grow=(1.25, 1.3), feather=0.035, gaze=True),
         eyes=crops(lids),
         planner=build_planner(take(features, keys), features),
+        inner_lips=lips[len(LIPS_OUTER) :],
+        lip_colour=np.median(
+            [
+                lip_colour(frames[key], places[: len(LIPS_OUTER)], places[len(LIPS_OUTER) :])
+                for key, places in zip(keys, geometry.vertices[keys][:, lips], strict=True)
+            ],
+            axis=0,
+        ),
         neutral=neutral,
         pose_frame=pose_frame,
         limits=limits_of(codes),

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from omnitalk_cli.render.plate import Plate
 from omnitalk_cli.types import Float
 
-STILL_PIXELS, MOVED_PIXELS = 1.0, 4.0  # at side 512: the background may ride along this far
+# Pixels (side 512) that the background may ride along with the head: fully, not at all.
+STILL, OWN = np.array([1.0, 4.0]), np.array([8.0, 24.0])
 MEMBRANE_STEP = 8
+FLOW_SIDE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +48,8 @@ def pixel_grid(size: int) -> Float:
 def warp_base(layer: Layer, flow: Float, pixels: Float, plate: Plate | None) -> NDArray[np.uint8]:
     """Warp a base picture by ``flow`` [G,G,2] and lay it over the plate → [S,S,3].
 
-    Where the plate was never seen, and where the picture hardly moves, the picture brings its own
-    background.
+    Where the picture hardly moves it brings its own background; where the plate was never seen,
+    also while it moves moderately.
     """
     size = pixels.shape[0]
     places = cv2.add(pixels, cv2.resize(flow, (size, size)))
@@ -58,12 +60,40 @@ def warp_base(layer: Layer, flow: Float, pixels: Float, plate: Plate | None) -> 
                        borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
     unit = size / 512
     motion = cv2.magnitude(flow[..., 0], flow[..., 1])
-    keep = np.clip((MOVED_PIXELS * unit - motion) / ((MOVED_PIXELS - STILL_PIXELS) * unit), 0, 1)
+    keep = _below(motion, STILL * unit)
+    own = _below(motion, OWN * unit)
     matte = cv2.extractChannel(warped, 3)
-    alpha = cv2.max(cv2.resize(keep, (size, size)), 1 - plate.seen)
+    unseen = (1 - plate.seen) * cv2.resize(own, (size, size))
+    alpha = cv2.max(cv2.resize(keep, (size, size)), unseen)
     alpha = cv2.max(alpha, matte.astype(np.float32) * (1 / 255))
     colours = cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
     return cv2.blendLinear(colours, plate.picture, alpha, 1 - alpha)
+
+
+def cross_fade(
+    first: NDArray[np.uint8], second: NDArray[np.uint8], weight: float
+) -> NDArray[np.uint8]:
+    """Blend two pictures [S,S,3] of the same geometry, ``weight`` 0…1 of the second.
+
+    Hair and clothes do not lie on the mesh and differ: they are first moved towards each other
+    along their optical flow, so that one picture turns into the other instead of both showing.
+    """
+    size = first.shape[0]
+    greys = [
+        cv2.cvtColor(cv2.resize(picture, (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_AREA),
+                     cv2.COLOR_RGB2GRAY)
+        for picture in (first, second)
+    ]  # fmt: skip
+    finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    flow = finder.calc(greys[0], greys[1], None) * (size / FLOW_SIDE)
+    flow = cv2.resize(cv2.GaussianBlur(flow, (0, 0), 2.0), (size, size))
+    pixels = pixel_grid(size)
+    moved = [
+        cv2.remap(picture, pixels + share * flow, None, cv2.INTER_LINEAR,
+                  borderMode=cv2.BORDER_REPLICATE)
+        for picture, share in ((first, -weight), (second, 1 - weight))
+    ]  # fmt: skip
+    return cv2.addWeighted(moved[0], 1 - weight, moved[1], weight, 0)
 
 
 def lay_patch(
@@ -90,3 +120,8 @@ def _match_colours(
     weight = cv2.GaussianBlur(rim, (0, 0), spread) + 1e-4
     shift = cv2.GaussianBlur(difference * rim, (0, 0), spread) / weight[..., None]
     return cv2.add(patch, cv2.resize(shift, (width, height)), dtype=cv2.CV_8U)
+
+
+def _below(values: Float, limits: NDArray[np.float64]) -> Float:
+    """1 below the first of ``limits``, 0 above the second, linear between."""
+    return np.clip((limits[1] - values) / (limits[1] - limits[0]), 0, 1).astype(np.float32)

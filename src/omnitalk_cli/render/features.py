@@ -10,9 +10,8 @@ from omnitalk_cli.render.geometry import Geometry
 from omnitalk_cli.render.topology import BROWS, IRISES, LIPS
 from omnitalk_cli.types import Float
 
-# (upper lid, lower lid, corner, corner) per eye, and the middle of the inner lips.
+# (upper lid, lower lid, corner, corner) per eye.
 _EYES = ((159, 145, 33, 133), (386, 374, 362, 263))
-_UPPER_LIP, _LOWER_LIP = 13, 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ def features_of(geometry: Geometry) -> Features:
         brows=local[:, BROWS, :2].reshape(count, -1),
         openness=np.maximum(np.stack(openness, axis=1), 0),
         gaze=np.concatenate(gaze, axis=1),
-        opening=np.maximum(local[:, _UPPER_LIP, 1] - local[:, _LOWER_LIP, 1], 0),
+        opening=geometry.opening,
     )
 
 
@@ -59,7 +58,7 @@ def base_distance(target: Features, bank: Features) -> Float:
 
 def mouth_distance(target: Features, bank: Features) -> Float:
     """[N,M] how badly bank frames serve as mouth picture: 40 lip points, then pose."""
-    return _point_rms(target.lips, bank.lips) + 0.15 * _distance(target.pose, bank.pose)
+    return _point_rms(target.lips, bank.lips) + 0.05 * _distance(target.pose, bank.pose)
 
 
 def eye_distance(target: Features, bank: Features) -> Float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from omnitalk_cli.face.codes import POSE
 from omnitalk_cli.face.rig import FaceRig, rotation_matrix
-from omnitalk_cli.render.topology import IRISES, POSE_POINTS, Topology
+from omnitalk_cli.render.topology import INNER_LIPS, IRISES, POSE_POINTS, Topology
 from omnitalk_cli.types import Float, PoseFrame
 
 
@@ -29,6 +29,12 @@ class Geometry:
     local: Float
     angles: Float
     scale: Float
+
+    @property
+    def opening(self) -> Float:
+        """[N] gap between the inner lips in per cent of the eye distance."""
+        upper, lower = INNER_LIPS
+        return np.maximum(self.local[:, upper, 1] - self.local[:, lower, 1], 0) * 100
 
     def __len__(self) -> int:
         return len(self.vertices)

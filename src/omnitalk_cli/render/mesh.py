@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.bank import MeshBank, bank_of
 from omnitalk_cli.render.base import Picture
-from omnitalk_cli.render.compositor import lay_patch, warp_base
+from omnitalk_cli.render.cavity import draw_cavity, shortage
+from omnitalk_cli.render.compositor import cross_fade, lay_patch, warp_base
 from omnitalk_cli.render.features import Features, features_of
 from omnitalk_cli.render.flow import TargetFlow
 from omnitalk_cli.render.geometry import Geometry
@@ -85,8 +85,7 @@ def draw_frame(bank: MeshBank, target: Geometry, index: int, step: Step) -> Pict
 
     picture = base(step.base)
     if step.other_weight > 0:
-        weight = step.other_weight
-        picture = cv2.addWeighted(picture, 1 - weight, base(step.other), weight, 0)
+        picture = cross_fade(picture, base(step.other), step.other_weight)
     vertices = target.vertices[index]
     for kind, crops, source in (
         (bank.mouth_kind, bank.mouths, step.mouth),
@@ -100,4 +99,8 @@ def draw_frame(bank: MeshBank, target: Geometry, index: int, step: Step) -> Pict
         patch = warp_patch(crops[source], to_source, region, bank.pixels)
         rows, columns = region.pixels(round(bank.grid.cell))
         lay_patch(picture[rows, columns], patch, mask)
+    amount = shortage(float(target.opening[index]), float(bank.geometry.opening[step.mouth]))
+    if amount > 0:
+        inner = vertices[bank.inner_lips]
+        draw_cavity(picture, inner, flow.scale, bank.lip_colour, amount)
     return picture

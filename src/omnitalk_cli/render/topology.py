@@ -28,6 +28,7 @@ LIPS = np.concatenate([LIPS_OUTER, LIPS_INNER])
 LID_A = np.array([33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246])
 LID_B = np.array([362, 382, 381, 380, 374, 373, 390, 249, 263, 466, 388, 387, 386, 385, 384, 398])
 LIDS = (LID_A, LID_B)
+INNER_LIPS = (13, 14)  # upper, lower, in the middle
 IRISES = np.array([468, 473])
 BROWS = np.array(
     [46, 53, 52, 65, 55, 70, 63, 105, 66, 107, 276, 283, 282, 295, 285, 300, 293, 334, 296, 336]
