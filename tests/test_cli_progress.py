@@ -43,6 +43,16 @@ def test_lines_without_a_total(clock: list[float]) -> None:
     assert stream.getvalue() == "reading: 40, 2/s\n"
 
 
+def test_what_follows_the_comma_is_not_another_stage(clock: list[float]) -> None:
+    stream = io.StringIO()
+    progress = LineProgress(stream)
+    for done in range(3):
+        progress(f"training, loss {1 / (done + 1):.2f}", done, 10)
+        clock[0] += 6
+    (line,) = stream.getvalue().splitlines()
+    assert line.startswith("training, loss 0.33: 20 % (2 of 10")
+
+
 CODE = """
 from omnitalk_cli.cli.console import session
 with session() as console:

@@ -9,15 +9,105 @@ import typer
 
 from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
+from omnitalk_cli.cli.stages import given
+from omnitalk_cli.errors import UsageError
+from omnitalk_cli.pipeline.settings import check_input
 
 
 def corpus(
     folder: Annotated[Path, typer.Argument(help="Folder of the corpus.", metavar="FOLDER")],
+    sentences: Annotated[
+        list[Path] | None,
+        opt.option(
+            "--sentences", text="File of English sentences; may be given several times.",
+            panel=opt.TRAINING, env=False, metavar="FILE",
+        ),
+    ] = None,
+    hours: Annotated[
+        float | None,
+        opt.option(
+            "--hours", text="Hours of synthetic speech.", panel=opt.TRAINING, min=0, metavar="N"
+        ),
+    ] = None,
+    human: Annotated[
+        Path | None,
+        opt.option(
+            "--human", text="Folder of recordings with metadata.csv.", panel=opt.TRAINING,
+            metavar="FOLDER",
+        ),
+    ] = None,
+    human_hours: Annotated[
+        float | None,
+        opt.option(
+            "--human-hours", text="Hours made of recordings with a transcript.",
+            panel=opt.TRAINING, min=0, metavar="N",
+        ),
+    ] = None,
+    other_hours: Annotated[
+        float | None,
+        opt.option(
+            "--other-hours", text="Hours made of recordings in other languages, without text.",
+            panel=opt.TRAINING, min=0, metavar="N",
+        ),
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        opt.option(
+            "--audio", text="Folder that also gets sound, to train a vocoder on.",
+            panel=opt.TRAINING, metavar="FOLDER",
+        ),
+    ] = None,
+    audio_hours: Annotated[
+        float | None,
+        opt.option(
+            "--audio-hours", text="Hours of synthetic sound for it.", panel=opt.TRAINING, min=0,
+            metavar="N",
+        ),
+    ] = None,
+    remake_motion: Annotated[
+        bool,
+        opt.option(
+            "--remake-motion", text="Give the shards that are there new motion; make no others.",
+            panel=opt.TRAINING, env=False,
+        ),
+    ] = False,
+    seed: opt.FixedSeed = 0,
+    workers: opt.Workers = None,
     json_output: opt.Json = False,
     config: opt.Config = None,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = 0,
-) -> None:
-    """Make a training corpus of speech and motion."""
+) -> None:  # fmt: skip
+    """Make a training corpus of speech and motion; shards that are there are kept."""
     with session(quiet=quiet, verbose=verbose, json_output=json_output) as console:
-        console.note(str(folder))
+        if not (sentences or remake_motion):
+            raise UsageError("give at least one file of English sentences: --sentences FILE")
+        for file in sentences or ():
+            check_input(file, "a text file of English sentences")
+        if human is not None:
+            check_input(human / "metadata.csv", "a folder of recordings with metadata.csv")
+        from omnitalk_cli.training import corpus as maker
+
+        if remake_motion:
+            shards = sorted(folder.glob("shard-*.safetensors"))
+            for done, shard in enumerate(shards):
+                maker.remake_motion(shard)
+                console.progress("motion", done + 1, len(shards))
+            facts = {"folder": str(folder), "shards": len(shards)}
+            console.result(facts, [f"{folder}: new motion in {len(shards)} shards"])
+            return
+        plan = maker.CorpusConfig(
+            text=tuple(str(file) for file in sentences or ()),
+            human=str(human) if human else None,
+            seed=seed,
+            **given(
+                espeak_hours=hours, human_hours=human_hours, other_hours=other_hours,
+                audio_hours=audio_hours,
+            ),
+        )  # fmt: skip
+        made = maker.make_corpus(
+            plan, folder, progress=console.progress, workers=workers or 1, audio_dir=audio
+        )
+        shards = sorted(folder.glob("shard-*.safetensors"))
+        facts = {"folder": str(folder), "shards": len(shards), "new_hours": round(made / 3600, 3)}
+        console.result(facts, [f"{folder}: {len(shards)} shards, {made / 3600:.2f} hours are new"])

@@ -166,6 +166,7 @@ Seed = Annotated[
     int | None,
     option("--seed", text="The same seed gives the same file; otherwise drawn.", panel=SPEECH),
 ]
+FixedSeed = Annotated[int, option("--seed", text="Seed of everything random.", panel=TRAINING)]
 Speed = Annotated[float | None, option("--speed", text="Speaking rate, 1 is normal.", panel=SPEECH)]
 Duration = Annotated[
     float | None,

@@ -1,4 +1,8 @@
-"""Two ways to show the progress of long stages: bars on a terminal, lines everywhere else."""
+"""Two ways to show the progress of long stages: bars on a terminal, lines everywhere else.
+
+A stage is known by its name up to the first comma; what follows (``training, loss 0.4``) is shown
+and may change.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +26,14 @@ class BarProgress:
         self._lock = threading.Lock()
 
     def __call__(self, stage: str, done: float, total: float | None) -> None:
-        """Shows the stage's state; a stage that is new or starts again gets a bar of its own."""
+        """Shows the stage's state; a new stage gets a bar of its own."""
         with self._lock:
             bars = self._bars or self._start()
-            task = self._tasks.get(stage)
+            name = _name(stage)
+            task = self._tasks.get(name)
             if task is None:
-                task = self._tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(task, completed=done, total=total)
+                task = self._tasks[name] = bars.add_task(stage, total=total)
+            bars.update(task, description=stage, completed=done, total=total)
 
     def write(self, text: str) -> None:
         """A line above the bars."""
@@ -84,7 +89,8 @@ class LineProgress:
         """Writes a line when one is due."""
         now = time.monotonic()
         with self._lock:
-            start, last = self._stages.get(stage, (now, now))
+            name = _name(stage)
+            start, last = self._stages.get(name, (now, now))
             finished = total is not None and done >= total
             if finished:
                 # Set far ahead, so that a stage that reports its end twice gets one line.
@@ -94,7 +100,7 @@ class LineProgress:
             elif now - last >= LINE_SECONDS:
                 self._write(f"{stage}: {_state(done, total, now - start)}")
                 last = now
-            self._stages[stage] = (start, last)
+            self._stages[name] = (start, last)
 
     def write(self, text: str) -> None:
         """A remark between the lines."""
@@ -106,6 +112,10 @@ class LineProgress:
 
     def _write(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
+
+
+def _name(stage: str) -> str:
+    return stage.partition(",")[0]
 
 
 def _state(done: float, total: float | None, seconds: float) -> str:

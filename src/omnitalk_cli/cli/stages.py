@@ -77,11 +77,11 @@ def get_reference(
     ``options`` are ExtractOptions' fields that were given; a features file takes none of them.
     """
     if path.suffix == REFERENCE_SUFFIX:
-        from omnitalk_cli.pipeline.reference_store import load_reference
-
         if options:
             names = ", ".join(f"--{_FLAGS.get(name, name)}" for name in options)
             raise UsageError(f"{path}: holds finished features, {names} would have no effect")
+        from omnitalk_cli.pipeline.reference_store import load_reference
+
         return load_reference(path), False
     from omnitalk_cli.pipeline.reference import ExtractOptions, resolve_reference
 
