@@ -10,7 +10,6 @@ so that a model must read the style from the reference.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +32,13 @@ from omnitalk_cli.training.motion_signals import (
     loudness,
     smooth,
 )
-from omnitalk_cli.training.motion_style import MotionStyle, coupling, side_gains
+from omnitalk_cli.training.motion_style import (
+    RANK,
+    MotionStyle,
+    fit_noise,
+    habits,
+    side_gains,
+)
 from omnitalk_cli.training.visemes import (
     GROUP_OF,
     GROUPS,
@@ -314,34 +319,19 @@ def _upper_face(
     return face
 
 
-@lru_cache(maxsize=1)
-def _restlessness() -> Float:
-    """How freely each channel wanders where no phone holds it, ``[51]``, about 1."""
-    shares = np.ones(51, np.float32)
-    for name, share in (
-        ("jawOpen", 0.5), ("mouthClose", 0.5), ("eyeBlink", 0.35), ("mouthLowerDown", 0.6),
-        ("mouthFunnel", 0.6), ("mouthFrown", 0.7), ("browInnerUp", 0.6), ("mouthLeft", 1.5),
-        ("mouthRight", 1.5), ("jawLeft", 1.2), ("jawRight", 1.2), ("mouthShrugUpper", 1.4),
-        ("mouthShrugLower", 1.3), ("mouthRollLower", 1.4), ("eyeSquint", 1.3),
-    ):  # fmt: skip
-        shares[list(sides(name))] = share
-    return shares
-
-
 def _wandering(style: MotionStyle, pose: Array, jaw: Array, rng: np.random.Generator) -> Array:
     """What a fit shows besides speech and expression, ``[T,51]``: lasting levels, low-rank
     wandering of all channels together, traces of head rotation and jaw, and noise."""
     frames = len(pose)
-    pattern = coupling(style)
-    slow = coloured(rng, frames, len(pattern), 0.05, 0.6)
-    quick = coloured(rng, frames, len(pattern), 0.8, 4.0)
-    common = (0.8 * slow + 0.35 * quick) @ pattern * (style.crosstalk / np.sqrt(len(pattern)))
-    noise = rng.standard_normal((frames, 51))
+    pattern = style.personal(1, RANK, 51) / np.sqrt(RANK)
+    slow = coloured(rng, frames, RANK, 0.05, 0.6)
+    quick = coloured(rng, frames, RANK, 0.8, 4.0)
+    white = style.crosstalk * ((0.8 * slow + 0.35 * quick) @ pattern)
     turned = np.tanh(2.0 * (pose[:, :3] - np.asarray(style.rotation_offset))) / 2.0
-    traces = style.leak * (turned @ style.personal(41, 3, 51))
-    traces += 0.2 * style.leak * (jaw - jaw.mean())[:, None] * style.personal(42, 51)
-    wander = _restlessness() * (common + traces + style.habit * np.abs(style.personal(43, 51)))
-    return np.asarray(wander + style.jitter * 2.2 * smooth(noise, 0.018))
+    white += style.leak * (turned @ style.personal(41, 3, 51))
+    white += 0.3 * style.leak * (jaw - jaw.mean())[:, None] * style.personal(42, 51)
+    white += style.jitter * 2.2 * smooth(rng.standard_normal((frames, 51)), 0.018)
+    return fit_noise(white) + habits(style)
 
 
 def _close_lids(
@@ -349,7 +339,7 @@ def _close_lids(
 ) -> None:
     """Put blinks and what comes with them into ``face`` ``[T,51]``, in place."""
     lowered = style.lid_rest + 0.45 * np.clip(eyes[:, [1, 3]], -0.3, 0.4)
-    lean = 1.0 + 0.5 * style.asymmetry * rng.normal(0.0, 0.2) * np.array([1.0, -1.0])
+    lean = 1.0 + 0.1 * min(style.asymmetry, 0.5) * rng.normal() * np.array([1.0, -1.0])
     shut = blink[:, None]
     lids = list(sides("eyeBlink"))
     face[:, lids] += np.maximum(lowered, 0.0) * (1.0 - shut) + shut * lean

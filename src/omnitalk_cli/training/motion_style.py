@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from omnitalk_cli.face.codes import BLENDSHAPE_NAMES, LIVE_EXPRESSION
+from omnitalk_cli.face.rig import FaceRig
+from omnitalk_cli.training.motion_signals import Array
 from omnitalk_cli.types import Float
 
-_BASES = sorted({BLENDSHAPE_NAMES[i].removesuffix("Left").removesuffix("Right")
-                 for i in LIVE_EXPRESSION})  # fmt: skip
-RANK = 5
+RANK = 6
+_AMBIGUOUS = 0.08  # squared length of a direction in the codes that a fit hardly sees
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,15 +120,15 @@ class MotionStyle:
             breath=uniform(0.0, 0.7),
             smile=maybe(0.4, 0.02, 0.45),
             frown=maybe(0.25, 0.02, 0.3),
-            brow_rest=uniform(-0.25, 0.22),
-            brow_gain=0.13 * about(1.0, 1.9),
+            brow_rest=uniform(-0.15, 0.15),
+            brow_gain=0.08 * about(1.0, 1.9),
             brow_rate=uniform(0.03, 0.35),
-            mood_swing=0.05 * about(1.0, 1.8),
-            crosstalk=0.06 * about(1.0, 1.6),
+            mood_swing=0.035 * about(1.0, 1.8),
+            crosstalk=0.07 * about(1.0, 1.6),
             leak=0.55 * about(1.0, 1.6),
             habit=uniform(0.01, 0.11),
             jitter=0.010 * about(1.0, 1.7),
-            asymmetry=uniform(0.05, 1.0),
+            asymmetry=uniform(0.05, 0.9),
             blink_gap=about(3.6, 1.7),
             blink_depth=uniform(0.55, 1.0),
             blink_seconds=uniform(0.13, 0.36),
@@ -168,20 +170,39 @@ class MotionStyle:
         return np.clip(draw, -2.5, 2.5).astype(np.float32)
 
 
-def coupling(style: MotionStyle) -> Float:
-    """Which expression channels wander together, ``[RANK, 51]``; rows of unit mean square over the
-    live channels.
+@lru_cache(maxsize=1)
+def _ambiguity() -> tuple[Float, Float]:
+    """What the face model hardly shows, both ``[51,51]``: a colouring that turns white noise into
+    the noise of a fit, ``(B Bᵀ + ε)^-½`` with unit mean variance over the live channels, and the
+    projection ``ε (B Bᵀ + ε)⁻¹`` that keeps of a code what moves no landmark.
 
-    Both sides of a blendshape mostly go the same way.
+    A least-squares fit errs in this way: channels that look alike trade places.
     """
-    shared = style.personal(1, RANK, len(_BASES))
-    rows = np.zeros((RANK, 51), np.float32)
-    own = style.personal(2, RANK, 51)
-    for index in LIVE_EXPRESSION:
-        base = BLENDSHAPE_NAMES[index].removesuffix("Left").removesuffix("Right")
-        rows[:, index] = shared[:, _BASES.index(base)] + 0.5 * own[:, index]
-    power = np.sqrt((rows[:, list(LIVE_EXPRESSION)] ** 2).mean(axis=1, keepdims=True))
-    return rows / np.maximum(power, 1e-6)
+    live = np.array(LIVE_EXPRESSION)
+    basis = FaceRig.load().basis.reshape(len(live), -1).astype(np.float64)
+    values, vectors = np.linalg.eigh(basis @ basis.T)
+    colouring = np.zeros((51, 51), np.float32)
+    projection = np.zeros((51, 51), np.float32)
+    noise = (vectors / np.sqrt(values + _AMBIGUOUS)) @ vectors.T
+    noise /= np.sqrt((noise**2).sum(axis=1).mean())
+    colouring[np.ix_(live, live)] = noise
+    hidden = _AMBIGUOUS / (values + _AMBIGUOUS)
+    projection[np.ix_(live, live)] = (vectors * hidden) @ vectors.T
+    return colouring, projection
+
+
+def fit_noise(white: Array) -> Array:
+    """White noise ``[..., 51]`` as the fit's noise: large where it shows least."""
+    return np.asarray(white @ _ambiguity()[0])
+
+
+def habits(style: MotionStyle) -> Float:
+    """Lasting levels ``[51]`` ≥ 0 of channels that cancel each other in the geometry."""
+    _, projection = _ambiguity()
+    levels = style.habit * np.abs(style.personal(43, 51))
+    for _ in range(3):
+        levels = np.maximum(1.4 * levels @ projection, 0.0)
+    return levels.astype(np.float32)
 
 
 def side_gains(style: MotionStyle) -> Float:
