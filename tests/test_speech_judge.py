@@ -57,7 +57,7 @@ def test_speech_judge_learns_and_reloads(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     items = [_spell("".join(rng.choice(list("abcde"), size=6)), rng) for _ in range(40)]
     config = JudgeTraining(
-        model=TINY, steps=120, batch_seconds=12.0, learning_rate=1e-2, masks=0, warmup_steps=5
+        model=TINY, steps=80, batch_seconds=12.0, learning_rate=1e-2, masks=0, warmup_steps=5
     )
     path = tmp_path / "judge.safetensors"
     judge = train_judge(config, items, path, metadata={"license": "CC0-1.0"})

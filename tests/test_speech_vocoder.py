@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ import torch
 from safetensors.torch import save_file
 
 from omnitalk_cli.errors import SetupError
+from omnitalk_cli.speech.mel import log_mel
 from omnitalk_cli.speech.vocoder import (
     FORMAT,
     VocosConfig,
     VocosVocoder,
     load_vocoder,
+    refine,
     save_vocoder,
 )
 
@@ -46,10 +49,12 @@ def test_speech_vocoder_gives_a_hop_per_frame_less_one(vocoder: VocosVocoder) ->
             vocoder(wrong)
 
 
+@pytest.mark.parametrize("rounds", [0, 3])
 @pytest.mark.parametrize(("frames", "piece", "chunk"), [(400, 37, 50), (301, 400, 64), (9, 2, 4)])
 def test_speech_vocoder_streams_the_same_audio(
-    vocoder: VocosVocoder, frames: int, piece: int, chunk: int
+    vocoder: VocosVocoder, frames: int, piece: int, chunk: int, rounds: int
 ) -> None:
+    vocoder.config = replace(TINY, rounds=rounds)
     mel = _mel(frames, batch=2)
     whole = vocoder(mel)
     assert whole.std() > 1e-3
@@ -57,7 +62,7 @@ def test_speech_vocoder_streams_the_same_audio(
     streamed = torch.cat(parts, dim=-1)
     assert streamed.shape == whole.shape
     assert (streamed - whole).abs().max() < 1e-5 * max(1.0, float(whole.abs().max()))
-    assert all(part.shape[-1] <= (chunk + TINY.context) * 256 for part in parts)
+    assert all(part.shape[-1] <= (chunk + vocoder.config.context) * 256 for part in parts)
     single = vocoder.decode(mel[0], chunk=chunk)
     assert (single - whole[0]).abs().max() < 1e-5 * max(1.0, float(whole.abs().max()))
 
@@ -82,10 +87,30 @@ def test_speech_vocoder_streaming_needs_two_frames(vocoder: VocosVocoder) -> Non
         vocoder.decode(_mel(5), chunk=0)
 
 
+def test_speech_vocoder_refinement_approaches_the_mel() -> None:
+    generator = torch.Generator().manual_seed(2)
+    time = torch.arange(40 * 256) / 24_000
+    sound = 0.1 * torch.sin(2 * torch.pi * (180 * time + 40 * time.square()))[None]
+    sound = sound + 0.01 * torch.randn(sound.shape, generator=generator)
+    mel = log_mel(sound)
+    guess = sound + 0.05 * torch.randn(sound.shape, generator=generator)
+    errors = [
+        float((log_mel(refine(guess, mel, rounds=rounds)) - mel).abs().mean())
+        for rounds in (0, 1, 4)
+    ]
+    assert errors[2] < errors[1] < 0.5 * errors[0]
+    guess.requires_grad_()
+    refine(guess, mel, rounds=2).square().sum().backward()
+    assert guess.grad is not None and guess.grad.isfinite().all()
+    silence = refine(torch.zeros(1, 2560), log_mel(torch.zeros(1, 2560)), rounds=2)
+    assert silence.abs().max() == 0
+
+
 def test_speech_vocoder_file_keeps_config_and_sound(vocoder: VocosVocoder, tmp_path: Path) -> None:
     path = tmp_path / "vocoder.safetensors"
     save_vocoder(vocoder, path, metadata={"license": "CC0-1.0"})
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert load_vocoder(path, rounds=5).config.rounds == 5
     loaded = load_vocoder(path, dtype=torch.bfloat16)
     assert loaded.config == TINY
     assert loaded.metadata["license"] == "CC0-1.0"

@@ -29,7 +29,9 @@ from omnitalk_cli.types import MEL_RATE, Float
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeTraining:
-    """Settings of a run, bounded by ``minutes`` and ``steps``; a batch holds about ``batch_seconds`` of speech.
+    """Settings of a run, bounded by ``minutes`` and by ``steps``.
+
+    A batch holds about ``batch_seconds`` of speech, no recording over ``longest_seconds``.
 
     ``masks`` stretches of time and of mel bins are blanked per recording (SpecAugment, arXiv
     1904.08779, lightly); ``gain`` and ``tilt`` are the standard deviations of a random level and of

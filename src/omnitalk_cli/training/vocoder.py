@@ -327,7 +327,8 @@ class VocoderTrainer:
         config = self.config
         join = config.adversarial_from
         if fraction < join:
-            top, bottom, place = config.learning_rate, config.adversarial_rate, fraction / join
+            bottom = config.adversarial_rate if join < 1 else 2e-5
+            top, place = config.learning_rate, fraction / join
         else:
             top, bottom = config.adversarial_rate, 2e-5
             place = (fraction - join) / max(1 - join, 1e-9)
@@ -384,7 +385,10 @@ class VocoderTrainer:
     def _load_state(self) -> None:
         with safe_open(str(self._state_path), framework="pt") as file:
             header = file.metadata()
-        if json.loads(header["model"]) != asdict(self.config.model):
+        # The number of refinement rounds may change on the way; it has no weights.
+        if {**json.loads(header["model"]), "rounds": self.config.model.rounds} != asdict(
+            self.config.model
+        ):
             raise InputError(f"{self._state_path} is of another model; use a new folder")
         counts = json.loads(header["counts"])
         self.step, self.seconds = int(counts["step"]), float(counts["seconds"])
