@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from omnitalk_cli.media.ffmpeg import find_ffmpeg
+
+# The same examples in every run, nothing stored, and no failures on a busy machine.
+settings.register_profile("omnitalk", derandomize=True, database=None, deadline=None)
+settings.load_profile("omnitalk")
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
