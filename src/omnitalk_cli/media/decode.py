@@ -35,6 +35,7 @@ Warn = Callable[[str], None]
 MIN_USABLE_SECONDS = 1.0
 _TOLERATED_LOSS = 0.5  # seconds; containers round their lengths, streams end apart
 _HD_HEIGHT = 720
+_HDR_WHITE = 203  # cd/m² of white paper in HDR, ITU-R BT.2408
 _SCALER = "bicubic+accurate_rnd+full_chroma_int"
 
 
@@ -202,10 +203,10 @@ def _to_rgb(
     if info.is_hdr and has_filter(program, "zscale") and has_filter(program, "tonemap"):
         # Phones record HLG: without tone mapping faces come out grey and flat.
         picture = (
-            picture.filter("zscale", transfer="linear", npl=100)
+            picture.filter("zscale", transfer="linear", npl=_HDR_WHITE)
             .filter("format", "gbrpf32le")
             .filter("zscale", primaries="bt709")
-            .filter("tonemap", "hable", desat=0)
+            .filter("tonemap", "mobius", desat=0)
             .filter("zscale", transfer="bt709", matrix="bt709", range="tv")
             .filter("format", "yuv444p")
         )

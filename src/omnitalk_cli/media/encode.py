@@ -21,7 +21,6 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.io import wavfile
 
 from omnitalk_cli.errors import OmnitalkError, UsageError, WorkError
 from omnitalk_cli.media.ffmpeg import (
@@ -287,12 +286,12 @@ class VideoWriter:
 
     def _sound(self, audio: Path | Float, folder: Path) -> Any:
         if isinstance(audio, Path):
-            source = audio
+            sound = ffmpeg.input(local(audio.absolute())).audio
         else:
-            source = folder / "sound.wav"
-            samples = np.clip(np.nan_to_num(np.asarray(audio, np.float32).reshape(-1)), -1, 1)
-            wavfile.write(source, self._audio_rate, samples)
-        sound = ffmpeg.input(local(source.absolute())).audio
+            raw = folder / "sound.f32"
+            samples = np.nan_to_num(np.asarray(audio, np.float32).reshape(-1))
+            samples.clip(-1, 1).astype("<f4").tofile(raw)
+            sound = ffmpeg.input(local(raw), f="f32le", ar=self._audio_rate, ac=1).audio
         sound = sound.filter("aresample", AUDIO_RATE).filter("apad")
         if self._promised is None:
             return sound
