@@ -17,18 +17,18 @@ class StreamContext:
     """What every block of a stream is given beside its tokens.
 
     ``time`` ``[B, D]``; ``shared`` ``[B, 6·D]`` or None (see ``Modulator``); ``angles`` the rotary
-    cosine and sine ``[L, head_dim]``; ``mask`` ``[B, L]``, True on real tokens, or None.
+    positions ``[L, head_dim / 2]``, complex; ``mask`` ``[B, L]``, True on real tokens, or None.
     """
 
     time: Tensor
     shared: Tensor | None
-    angles: tuple[Tensor, Tensor]
+    angles: Tensor
     mask: Tensor | None
 
 
 def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     normed = F.layer_norm(x, x.shape[-1:], eps=1e-6)
-    return normed * (1 + scale) + shift
+    return torch.addcmul(shift, normed, 1 + scale)
 
 
 class StreamBlock(nn.Module):
@@ -56,8 +56,8 @@ class StreamBlock(nn.Module):
     def close(self, x: Tensor, attended: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
         """Adds the attended values ``[B, L, H·head_dim]`` and the FFN to ``x``."""
         gate, ff_shift, ff_scale, ff_gate = modulation[2:]
-        x = x + gate * self.to_out(attended)
-        return x + ff_gate * self.ff(_modulate(x, ff_shift, ff_scale))
+        x = torch.addcmul(x, gate, self.to_out(attended))
+        return torch.addcmul(x, ff_gate, self.ff(_modulate(x, ff_shift, ff_scale)))
 
     def forward(self, x: Tensor, context: StreamContext) -> Tensor:
         (q, k, v), modulation = self.open(x, context)

@@ -69,7 +69,9 @@ class DiTConfig:
                 raise ValueError(f"{field.name} is {value}; it must be positive")
         for width in (self.dim, self.visual_dim):
             if width % self.position_groups:
-                raise ValueError(f"width {width} does not divide into {self.position_groups} groups")
+                raise ValueError(
+                    f"width {width} does not divide into {self.position_groups} groups"
+                )
         if self.head_dim % 2:
             raise ValueError("rotary positions need an even head_dim")
 

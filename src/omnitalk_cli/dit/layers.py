@@ -17,20 +17,17 @@ def sinusoidal_positions(length: int, dim: int, device: torch.device) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
-def rotary_angles(length: int, head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosine and sine ``[L, head_dim]`` of rotary positions, each value for two channels."""
+def rotary_angles(length: int, head_dim: int, device: torch.device) -> Tensor:
+    """Rotary positions as unit complex numbers ``[L, head_dim / 2]``."""
     rate = 1.0 / (10_000.0 ** (torch.arange(0, head_dim, 2, device=device).float() / head_dim))
     angle = torch.arange(length, device=device).float()[:, None] * rate
-    angle = angle.repeat_interleave(2, dim=-1)
-    return angle.cos(), angle.sin()
+    return torch.polar(torch.ones_like(angle), angle)
 
 
-def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
     """Turns adjacent channel pairs of ``x`` ``[B, H, L, head_dim]`` by their position."""
-    cos, sin = (part.to(x.dtype) for part in angles)
-    even, odd = x[..., 0::2], x[..., 1::2]
-    quarter = torch.stack([-odd, even], dim=-1).flatten(-2)
-    return x * cos + quarter * sin
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * angles).flatten(-2).to(x.dtype)
 
 
 class TimeEmbedding(nn.Module):
@@ -156,7 +153,7 @@ class QKV(nn.Module):
         self.norm_q = nn.RMSNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
         self.norm_k = nn.RMSNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = rearrange(self.to_qkv(x), "b l (n h d) -> n b h l d", n=3, h=self.heads)
         q, k = self.norm_q(q).to(v.dtype), self.norm_k(k).to(v.dtype)
         return rotate(q, angles), rotate(k, angles), v

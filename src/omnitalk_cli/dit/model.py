@@ -170,7 +170,7 @@ class Stream(nn.Module):
         self,
         time: Tensor,
         summary: Tensor | None,
-        angles: tuple[Tensor, Tensor],
+        angles: Tensor,
         mask: Tensor | None,
     ) -> StreamContext:
         """Time (and the reference's summary) as every block of this stream wants it."""

@@ -6,22 +6,19 @@ that voice and pose go on without a jump. Memory does not grow with the script b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from omnitalk_cli import __version__
 from omnitalk_cli.dit.checkpoint import Normalisation, load_checkpoint
-from omnitalk_cli.dit.flow import SCHEDULES, SOLVERS, Schedule, Solver, integrate, time_grid
-from omnitalk_cli.dit.guidance import Guidance, guided_field
-from omnitalk_cli.dit.model import Condition, DualBranchDiT, TextInput
+from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import InputError, SetupError, UsageError
-from omnitalk_cli.face.codes import EXPRESSION
+from omnitalk_cli.pipeline.infill import Context, Infiller, SamplingOptions
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.speech.duration import DurationModel
 from omnitalk_cli.text.alignment import Alignment, align
@@ -29,42 +26,28 @@ from omnitalk_cli.text.vocabulary import Vocabulary
 from omnitalk_cli.types import MEL_RATE, Float, Performance, Reference, Script, SegmentTime
 from omnitalk_cli.weights import store
 
-# The embedded model was trained on speech of this loudness (root mean square, full scale 1).
-TRAINING_RMS = 0.06
-_TAIL_SECONDS = 1.2
+# The embedded model was trained on speech of RMS 0.06, whose loud frames (90th percentile) have
+# this logarithm of the summed mel amplitude.
+_TRAINING_LOUDNESS = 5.5
 _PAUSE_PIECE_SECONDS = 6.0
 # A pause up to this length is spoken as the end of its sentence, a longer one is made apart.
 _SPOKEN_PAUSE_SECONDS = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
-class SynthesisOptions:
-    """How to sample. ``cfg_*`` are the guidance weights of text, audio and visual reference.
+class SynthesisOptions(SamplingOptions):
+    """How to sample, and how fast to speak.
 
     ``speed`` 0.5…2 scales the pace; ``duration`` (seconds) fixes the length of the whole speech.
     ``reference_seconds`` is how much of the reference is put in context.
     """
 
-    steps: int = 8
-    cfg_text: float = 2.0
-    cfg_audio: float = 2.0
-    cfg_video: float = 2.0
-    schedule: Schedule = "uniform"
-    solver: Solver = "euler"
-    seed: int = 0
     speed: float = 1.0
     duration: float | None = None
     reference_seconds: float = 6.0
 
     def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES:
-            raise UsageError(f"unknown schedule {self.schedule!r}; use one of {SCHEDULES}")
-        if self.solver not in SOLVERS:
-            raise UsageError(f"unknown solver {self.solver!r}; use one of {SOLVERS}")
-        try:
-            time_grid(self.schedule, self.steps)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        super().__post_init__()
         if not 0.5 <= self.speed <= 2.0:
             raise UsageError(f"speed {self.speed} is outside 0.5…2")
         if self.duration is not None and self.duration <= 0:
@@ -82,11 +65,6 @@ class SpeechMotionModel:
     languages: tuple[str, ...]
     name: str
     sha256: str
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network computes."""
-        return self.normalisation.mel_mean.device
 
 
 def load_model(name_or_path: str, *, device: str, dtype: torch.dtype) -> SpeechMotionModel:
@@ -113,15 +91,6 @@ def load_model(name_or_path: str, *, device: str, dtype: torch.dtype) -> SpeechM
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Part:
-    """A stretch of context: normalised ``mel`` ``[T, 100]``, ``codes`` ``[T, 61]``, its text."""
-
-    mel: Tensor
-    codes: Tensor
-    alignment: Alignment
-
-
 def synthesise(
     reference: Reference,
     script: Script,
@@ -138,10 +107,12 @@ def synthesise(
     if script.language not in model.languages:
         spoken = ", ".join(model.languages)
         raise InputError(f"the model {model.name} speaks {spoken}, not {script.language}")
-    sampler = _Sampler(reference, model, options)
+    infiller = Infiller(
+        model.network, model.normalisation, options, _context(reference, model, options)
+    )
     if not reference.transcript:
         notes("the reference has no transcript; the model goes by its sound alone")
-    pace = sampler.pace(reference, script)
+    pace = _pace(reference, script, model, options)
     mels: list[Float] = []
     codes: list[Float] = []
     times: list[SegmentTime] = []
@@ -151,7 +122,11 @@ def synthesise(
         spoken_pause = min(segment.pause_after, _SPOKEN_PAUSE_SECONDS) if segment.text else 0.0
         begin = frames
         if segment.text:
-            piece = sampler.speak(segment.text, pace, spoken_pause)
+            words = model.durations.word_times(segment.text, pace=pace)
+            seconds = model.durations.seconds(segment.text, pace=pace) + spoken_pause
+            piece = infiller.speak(
+                align(segment.text, words, infiller.frames(seconds), model.vocabulary)
+            )
             mels.append(piece[0])
             codes.append(piece[1])
             frames += len(piece[0])
@@ -163,7 +138,7 @@ def synthesise(
                 )
             )
         for seconds in _pieces(segment.pause_after - spoken_pause):
-            piece = sampler.rest(seconds)
+            piece = infiller.rest(seconds)
             mels.append(piece[0])
             codes.append(piece[1])
             frames += len(piece[0])
@@ -193,128 +168,41 @@ def _pieces(seconds: float) -> list[float]:
     return [seconds / count] * count
 
 
-class _Sampler:
-    """Infills piece after piece; keeps the reference and the end of the last piece in context."""
-
-    def __init__(
-        self, reference: Reference, model: SpeechMotionModel, options: SynthesisOptions
-    ) -> None:
-        self.model, self.options = model, options
-        self.patch = model.network.config.patch
-        self.generator = torch.Generator().manual_seed(options.seed)
-        self.reference = self._reference_part(reference)
-        self.tail: _Part | None = None
-
-    def pace(self, reference: Reference, script: Script) -> float:
-        """Factor on the duration model's times that gives the reference's pace (or the user's)."""
-        durations = self.model.durations
-        pace = 1.0
-        if reference.transcript:
-            spoken = _spoken_span(reference)
-            pace = durations.pace(reference.transcript, spoken[1] - spoken[0])
-        pace /= self.options.speed
-        if self.options.duration is not None:
-            natural = sum(durations.seconds(s.text) for s in script.segments if s.text)
-            pauses = sum(s.pause_after for s in script.segments)
-            room = self.options.duration - pauses
-            if natural <= 0 or room < 0.3 * natural:
-                raise UsageError(
-                    f"{self.options.duration} s is too short for this script "
-                    f"(at least {pauses + 0.3 * natural:.1f} s)"
-                )
-            pace = room / natural
-        return pace
-
-    def speak(self, text: str, pace: float, pause: float) -> tuple[Float, Float]:
-        """Mel ``[T, 100]`` and codes ``[T, 61]`` of one piece with the pause after it."""
-        durations = self.model.durations
-        words = durations.word_times(text, pace=pace)
-        frames = self._round((durations.seconds(text, pace=pace) + pause) * MEL_RATE)
-        alignment = align(text, words, frames, self.model.vocabulary)
-        return self._infill(alignment, frames, silence=None)
-
-    def rest(self, seconds: float) -> tuple[Float, Float]:
-        """A silent pause: the sound is given, only the motion is generated."""
-        frames = self._round(seconds * MEL_RATE)
-        quiet = torch.quantile(self.reference.mel, 0.05, dim=0)
-        return self._infill(Alignment.unknown(frames), frames, silence=quiet.expand(frames, -1))
-
-    def _round(self, frames: float) -> int:
-        return max(self.patch * 4, round(frames / self.patch) * self.patch)
-
-    def _infill(
-        self, alignment: Alignment, frames: int, *, silence: Tensor | None
-    ) -> tuple[Float, Float]:
-        context = [self.reference] + ([self.tail] if self.tail is not None else [])
-        known = sum(len(part.mel) for part in context)
-        total = known + frames
-        device = self.model.device
-
-        def sequence(parts: Sequence[Tensor], end: Tensor | None, width: int) -> Tensor:
-            last = torch.zeros(frames, width) if end is None else end
-            return torch.cat([*parts, last])[None].to(device)
-
-        visible = torch.zeros(1, total, dtype=torch.bool, device=device)
-        visible[:, :known] = True
-        heard = visible if silence is None else torch.ones_like(visible)
-        config = self.model.network.config
-        dtype = next(self.model.network.parameters()).dtype
-        condition = Condition.of(
-            sequence([part.mel for part in context], silence, config.mel_bins).to(dtype),
-            sequence([part.codes for part in context], None, config.code_count).to(dtype),
-            heard,
-            visible,
-        )
-        text = _text_input([*(part.alignment for part in context), alignment], device)
-        noise = tuple(
-            torch.randn(1, total, width, generator=self.generator).to(device, dtype)
-            for width in (config.mel_bins, config.code_count)
-        )
-        options = self.options
-        guidance = Guidance(
-            text=options.cfg_text, audio=options.cfg_audio, visual=options.cfg_video
-        )
-        with torch.inference_mode():
-            field = guided_field(
-                self.model.network, text=text, condition=condition, guidance=guidance
+def _pace(
+    reference: Reference, script: Script, model: SpeechMotionModel, options: SynthesisOptions
+) -> float:
+    """Factor on the duration model's times that gives the reference's pace (or the user's)."""
+    durations = model.durations
+    if options.duration is not None:
+        natural = sum(durations.seconds(s.text) for s in script.segments if s.text)
+        pauses = sum(s.pause_after for s in script.segments)
+        room = options.duration - pauses
+        if natural <= 0 or room < 0.3 * natural:
+            raise UsageError(
+                f"{options.duration} s is too short for this script "
+                f"(at least {pauses + 0.3 * natural:.1f} s)"
             )
-            grid = time_grid(options.schedule, options.steps)
-            state = integrate(field, noise, grid, solver=options.solver)
-        mel, codes = (x[0, known:].float().cpu() for x in state)
-        if silence is not None:
-            mel = silence.clone()
-        self._remember(mel, codes, alignment)
-        return self._denormalise(mel, codes)
+        return room / natural
+    pace = 1.0
+    if reference.transcript:
+        begin, end = _spoken_span(reference)
+        pace = durations.pace(reference.transcript, end - begin)
+    return pace / options.speed
 
-    def _remember(self, mel: Tensor, codes: Tensor, alignment: Alignment) -> None:
-        keep = min(len(mel), self._round(_TAIL_SECONDS * MEL_RATE))
-        start = len(mel) - keep
-        self.tail = _Part(
-            mel=mel[start:], codes=codes[start:], alignment=alignment.crop(start, len(mel))
-        )
 
-    def _denormalise(self, mel: Tensor, codes: Tensor) -> tuple[Float, Float]:
-        n = self.model.normalisation
-        mel = mel * n.mel_std.cpu() + n.mel_mean.cpu()
-        codes = codes * n.code_std.cpu() + n.code_mean.cpu()
-        codes[:, EXPRESSION] = codes[:, EXPRESSION].clamp(0.0, 1.0)
-        return mel.numpy(), codes.numpy()
-
-    def _reference_part(self, reference: Reference) -> _Part:
-        """The reference as context: training loudness, codes at the mel rate, normalised."""
-        alignment = _reference_alignment(reference, self.model)
-        limit = self._round(self.options.reference_seconds * MEL_RATE)
-        frames = min(len(reference.mel) // self.patch * self.patch, limit)
-        start = _speech_window(reference.mel, frames)
-        n = self.model.normalisation
-        mel = torch.from_numpy(reference.mel[start : start + frames] + _loudness_shift(reference))
-        at = np.arange(start, start + frames) / MEL_RATE
-        codes = torch.from_numpy(resample_codes(reference.codes, reference.fps, at))
-        return _Part(
-            mel=((mel - n.mel_mean.cpu()) / n.mel_std.cpu()).float(),
-            codes=((codes - n.code_mean.cpu()) / n.code_std.cpu()).float(),
-            alignment=alignment.crop(start, start + frames),
-        )
+def _context(reference: Reference, model: SpeechMotionModel, options: SynthesisOptions) -> Context:
+    """The reference at training loudness, codes at the mel rate, its loudest stretch."""
+    patch = model.network.config.patch
+    limit = round(options.reference_seconds * MEL_RATE)
+    frames = min(len(reference.mel), limit) // patch * patch
+    start = _speech_window(reference.mel, frames)
+    times = np.arange(start, start + frames) / MEL_RATE
+    return Context.of(
+        reference.mel[start : start + frames] + _loudness_shift(reference),
+        resample_codes(reference.codes, reference.fps, times),
+        _reference_alignment(reference, model).crop(start, start + frames),
+        model.normalisation,
+    )
 
 
 def resample_codes(codes: Float, rate: float, times: NDArray[np.float64]) -> Float:
@@ -333,11 +221,7 @@ def _loudness(mel: Float) -> NDArray[np.float64]:
 
 def _loudness_shift(reference: Reference) -> float:
     """What to add to a log-mel so that its loud frames are as loud as in training."""
-    # Speech of RMS 0.06 has loud frames (90th percentile) of about this summed mel amplitude.
-    return float(np.clip(TRAINING_LOUDNESS - np.quantile(_loudness(reference.mel), 0.9), -4, 4))
-
-
-TRAINING_LOUDNESS = 5.0
+    return float(np.clip(_TRAINING_LOUDNESS - np.quantile(_loudness(reference.mel), 0.9), -4, 4))
 
 
 def _speech_window(mel: Float, frames: int) -> int:
@@ -371,13 +255,3 @@ def _reference_alignment(reference: Reference, model: SpeechMotionModel) -> Alig
         guess = np.asarray(model.durations.word_times(text, start=0.0))
         words = [(a, b) for a, b in begin + guess * (end - begin) / guess[-1, 1]]
     return align(text, words, frames, model.vocabulary)
-
-
-def _text_input(parts: Sequence[Alignment], device: torch.device) -> TextInput:
-    joined = Alignment.join(parts)
-    ids = joined.ids if len(joined.ids) else np.zeros(1, np.int64)
-    return TextInput(
-        ids=torch.from_numpy(ids)[None].to(device),
-        index=torch.from_numpy(joined.index)[None].to(device),
-        phase=torch.from_numpy(joined.phase)[None].to(device),
-    )

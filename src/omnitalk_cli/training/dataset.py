@@ -103,7 +103,9 @@ def load_utterances(
     return found
 
 
-def measure_normalisation(utterances: Sequence[Utterance], rng: np.random.Generator) -> Normalisation:
+def measure_normalisation(
+    utterances: Sequence[Utterance], rng: np.random.Generator
+) -> Normalisation:
     """Mean and deviation per channel over a sample of the corpus; dead channels get deviation 1."""
     chosen = rng.permutation(len(utterances))[:1500]
     mel = np.concatenate([utterances[i].mel[::4] for i in chosen]).astype(np.float32)

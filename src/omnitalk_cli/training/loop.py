@@ -43,6 +43,8 @@ class TrainConfig:
     ``tokens`` per step; ``lengths`` of the samples in tokens; flow times are
     ``sigmoid(N(time_mean, time_std))``, a share of them uniform; the learning rate is constant
     after the warm-up and falls linearly to zero over the last ``decay_share`` of the budget.
+    ``audio_only`` is the share of steps on the audio branch alone, which is cheaper: before, and
+    during that last part.
     """
 
     steps: int | None = None
@@ -59,6 +61,7 @@ class TrainConfig:
     time_mean: float = -0.6
     time_std: float = 1.0
     uniform_time_share: float = 0.1
+    audio_only: tuple[float, float] = (0.0, 0.0)
     bfloat16: bool = True
     checkpoint_minutes: float = 5.0
     heldout_minutes: float = 5.0
@@ -164,7 +167,9 @@ class Trainer:
         left = (1.0 - self.done_share) / self.config.decay_share
         return self.config.learning_rate * warm * min(1.0, left)
 
-    def run(self, progress: Progress = silent, log: Callable[[str], None] | None = None) -> TrainResult:
+    def run(
+        self, progress: Progress = silent, log: Callable[[str], None] | None = None
+    ) -> TrainResult:
         """Trains to the end of the budget; checkpoints on the way and when interrupted."""
         saved = scored = self.minutes
         heldout: dict[str, float] = {}
@@ -175,10 +180,16 @@ class Trainer:
                 terms = self._train_step()
                 self.minutes += (clock.monotonic() - begin) / 60
                 for name, value in terms.items():
+                    if value == 0.0:
+                        continue  # an audio-only step says nothing about the face
                     smooth[name] = 0.98 * smooth.get(name, value) + 0.02 * value
                 if self.step % 10 == 0:
                     done = self.minutes if self.config.minutes else self.step
-                    progress(f"training, loss {smooth['total']:.3f}", done, self.config.minutes or self.config.steps)
+                    progress(
+                        f"training, loss {smooth['total']:.3f}",
+                        done,
+                        self.config.minutes or self.config.steps,
+                    )
                 if self.minutes - scored >= self.config.heldout_minutes:
                     scored = self.minutes
                     heldout = self.score()
@@ -207,9 +218,16 @@ class Trainer:
             len(batch.audio), mean=config.time_mean, std=config.time_std,
             uniform_share=config.uniform_time_share, generator=self.noise,
         ).to(self.device)  # fmt: skip
+        share = config.audio_only[self.done_share > 1 - config.decay_share]
+        audio_only = self.sampler.rng.random() < share and bool(batch.audio_target.any())
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bfloat16):
             terms = flow_loss(
-                self.model, batch, config.loss, time=time, noise=_noise(batch, self.noise)
+                self.model,
+                batch,
+                config.loss,
+                time=time,
+                noise=_noise(batch, self.noise),
+                audio_only=audio_only,
             )
         terms.total.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
@@ -223,7 +241,7 @@ class Trainer:
             torch._foreach_lerp_(
                 list(self.average.parameters()), list(self.model.parameters()), 1 - keep
             )
-        return {name: float(value) for name, value in vars(terms).items()}
+        return {name: float(value.detach()) for name, value in vars(terms).items()}
 
     @torch.no_grad()
     def score(self) -> dict[str, float]:
@@ -246,9 +264,7 @@ class Trainer:
                         time=torch.full((len(batch.audio),), t, device=self.device),
                     )  # fmt: skip
                 truth = (batch.audio, batch.visual)
-                for name, x, out, data in zip(
-                    ("mel", "codes"), state, outputs, truth, strict=True
-                ):
+                for name, x, out, data in zip(("mel", "codes"), state, outputs, truth, strict=True):
                     assert out is not None
                     guess = out.float()
                     if config.prediction == "velocity":
@@ -301,7 +317,7 @@ class Trainer:
         }
 
     def save(self) -> None:
-        """Writes the state to resume from and the inference checkpoint, each whole or not at all."""
+        """Writes the state to resume from and the inference checkpoint, each atomically."""
         tensors: dict[str, Tensor] = {}
         for prefix, module in (("model", self.model), ("average", self.average)):
             tensors |= {f"{prefix}.{name}": value for name, value in module.state_dict().items()}

@@ -55,18 +55,30 @@ def flow_loss(
     *,
     time: Tensor,
     noise: tuple[Tensor, Tensor],
+    audio_only: bool = False,
 ) -> LossTerms:
-    """Loss of ``model`` at flow times ``[B]`` from ``noise`` of the streams' shapes."""
+    """Loss of ``model`` at flow times ``[B]`` from ``noise`` of the streams' shapes.
+
+    ``audio_only`` trains the audio branch alone (the visual terms are then zero).
+    """
     settings: DiTConfig = model.config
     t = time[:, None, None]
     audio = interpolate(noise[0], batch.audio, t)
     visual = interpolate(noise[1], batch.visual, t)
     text = model.text(batch.text, audio.shape[1], batch.drop_text)
-    outputs = model(audio, visual, condition=batch.condition, text=text, time=time)
+    condition = batch.condition
+    if audio_only:
+        everyone = torch.ones_like(batch.drop_text)
+        condition = condition.drop(audio=~everyone, visual=everyone)
+    outputs = model(
+        audio, None if audio_only else visual, condition=condition, text=text, time=time
+    )
     errors = []
     pairs = ((batch.audio, noise[0]), (batch.visual, noise[1]))
     for output, (data, start) in zip(outputs, pairs, strict=True):
-        assert output is not None
+        if output is None:
+            errors.append(torch.zeros_like(visual))
+            continue
         if settings.prediction == "data":
             error = (output.float() - data) / (1 - t).clamp_min(config.floor)
         else:
@@ -80,9 +92,6 @@ def flow_loss(
         for part in (EXPRESSION, POSE, GAZE)
     )
     total = (
-        config.mel * mel
-        + config.expression * expression
-        + config.pose * pose
-        + config.gaze * gaze
+        config.mel * mel + config.expression * expression + config.pose * pose + config.gaze * gaze
     )
     return LossTerms(total=total, mel=mel, pose=pose, expression=expression, gaze=gaze)

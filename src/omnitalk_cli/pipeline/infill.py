@@ -1,0 +1,168 @@
+"""Infilling: new frames of speech and motion after frames that are given (paper section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnitalk_cli.dit.checkpoint import Normalisation
+from omnitalk_cli.dit.flow import SCHEDULES, SOLVERS, Schedule, Solver, integrate, time_grid
+from omnitalk_cli.dit.guidance import Guidance, guided_field
+from omnitalk_cli.dit.model import Condition, DualBranchDiT, TextInput
+from omnitalk_cli.errors import UsageError
+from omnitalk_cli.face.codes import EXPRESSION
+from omnitalk_cli.text.alignment import Alignment
+from omnitalk_cli.types import MEL_RATE, Float
+
+_TAIL_SECONDS = 1.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions:
+    """How to sample. ``cfg_*`` are the guidance weights of text, audio and visual reference."""
+
+    steps: int = 8
+    cfg_text: float = 2.0
+    cfg_audio: float = 2.0
+    cfg_video: float = 2.0
+    schedule: Schedule = "uniform"
+    solver: Solver = "euler"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise UsageError(f"unknown schedule {self.schedule!r}; use one of {SCHEDULES}")
+        if self.solver not in SOLVERS:
+            raise UsageError(f"unknown solver {self.solver!r}; use one of {SOLVERS}")
+        try:
+            time_grid(self.schedule, self.steps)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    @property
+    def guidance(self) -> Guidance:
+        """The weights as the solver wants them."""
+        return Guidance(text=self.cfg_text, audio=self.cfg_audio, visual=self.cfg_video)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Given frames: normalised ``mel`` ``[T, 100]``, ``codes`` ``[T, 61]``, and their text."""
+
+    mel: Tensor
+    codes: Tensor
+    alignment: Alignment
+
+    @classmethod
+    def of(
+        cls, mel: Float, codes: Float, alignment: Alignment, normalisation: Normalisation
+    ) -> Context:
+        """Normalises log-mel ``[T, 100]`` and codes ``[T, 61]`` at the mel rate."""
+        n = normalisation
+        return cls(
+            mel=((torch.from_numpy(mel) - n.mel_mean.cpu()) / n.mel_std.cpu()).float(),
+            codes=((torch.from_numpy(codes) - n.code_mean.cpu()) / n.code_std.cpu()).float(),
+            alignment=alignment,
+        )
+
+    def end(self, frames: int) -> Context:
+        """The last ``frames`` frames."""
+        start = max(0, len(self.mel) - frames)
+        return Context(
+            mel=self.mel[start:],
+            codes=self.codes[start:],
+            alignment=self.alignment.crop(start, len(self.mel)),
+        )
+
+
+class Infiller:
+    """Infills piece after piece; keeps the reference and the end of the last piece in context.
+
+    The reference's length must be a multiple of the network's patch.
+    """
+
+    def __init__(
+        self,
+        network: DualBranchDiT,
+        normalisation: Normalisation,
+        options: SamplingOptions,
+        reference: Context,
+    ) -> None:
+        self.network, self.normalisation, self.options = network, normalisation, options
+        self.reference = reference
+        self.tail: Context | None = None
+        self._generator = torch.Generator().manual_seed(options.seed)
+
+    def frames(self, seconds: float) -> int:
+        """Mel frames of ``seconds``, rounded to whole patches (four at least)."""
+        patch = self.network.config.patch
+        return max(patch * 4, round(seconds * MEL_RATE / patch) * patch)
+
+    def speak(self, alignment: Alignment) -> tuple[Float, Float]:
+        """Mel ``[T, 100]`` and codes ``[T, 61]`` of the aligned text."""
+        return self._infill(alignment, None)
+
+    def rest(self, seconds: float) -> tuple[Float, Float]:
+        """A silent pause: the sound is given, only the motion is generated."""
+        quiet = torch.quantile(self.reference.mel, 0.05, dim=0)
+        frames = self.frames(seconds)
+        return self._infill(Alignment.unknown(frames), quiet.expand(frames, -1))
+
+    def _infill(self, alignment: Alignment, given_mel: Tensor | None) -> tuple[Float, Float]:
+        context = [self.reference] + ([self.tail] if self.tail is not None else [])
+        known, frames = sum(len(part.mel) for part in context), len(alignment.index)
+        config = self.network.config
+        device = self.normalisation.mel_mean.device
+        dtype = next(self.network.parameters()).dtype
+
+        def sequence(parts: Sequence[Tensor], end: Tensor | None, width: int) -> Tensor:
+            last = torch.zeros(frames, width) if end is None else end
+            return torch.cat([*parts, last])[None].to(device, dtype)
+
+        visible = torch.zeros(1, known + frames, dtype=torch.bool, device=device)
+        visible[:, :known] = True
+        condition = Condition.of(
+            sequence([part.mel for part in context], given_mel, config.mel_bins),
+            sequence([part.codes for part in context], None, config.code_count),
+            visible if given_mel is None else torch.ones_like(visible),
+            visible,
+        )
+        noise = tuple(
+            torch.randn(1, known + frames, width, generator=self._generator).to(device, dtype)
+            for width in (config.mel_bins, config.code_count)
+        )
+        text = text_input([*(part.alignment for part in context), alignment], device)
+        with torch.inference_mode():
+            field = guided_field(
+                self.network, text=text, condition=condition, guidance=self.options.guidance
+            )
+            grid = time_grid(self.options.schedule, self.options.steps)
+            state = integrate(field, noise, grid, solver=self.options.solver)
+        mel, codes = (x[0, known:].float().cpu() for x in state)
+        if given_mel is not None:
+            mel = given_mel.clone()
+        piece = Context(mel=mel, codes=codes, alignment=alignment)
+        self.tail = piece.end(self.frames(_TAIL_SECONDS))
+        return self._denormalise(piece)
+
+    def _denormalise(self, piece: Context) -> tuple[Float, Float]:
+        n = self.normalisation
+        mel = piece.mel * n.mel_std.cpu() + n.mel_mean.cpu()
+        codes = piece.codes * n.code_std.cpu() + n.code_mean.cpu()
+        codes[:, EXPRESSION] = codes[:, EXPRESSION].clamp(0.0, 1.0)
+        return mel.numpy(), codes.numpy()
+
+
+def text_input(parts: Sequence[Alignment], device: torch.device) -> TextInput:
+    """Alignments one after another as a batch of one."""
+    joined = Alignment.join(parts)
+    ids = joined.ids if len(joined.ids) else np.zeros(1, np.int64)
+    return TextInput(
+        ids=torch.from_numpy(ids)[None].to(device),
+        index=torch.from_numpy(joined.index)[None].to(device),
+        phase=torch.from_numpy(joined.phase)[None].to(device),
+    )

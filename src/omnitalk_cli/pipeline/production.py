@@ -1,0 +1,195 @@
+"""Reference + performance → MP4: vocode, render, mark, mux; rendering and encoding overlap."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from omnitalk_cli.errors import UsageError
+from omnitalk_cli.face.codes import EXPRESSION, GAZE, POSE
+from omnitalk_cli.media.encode import CODECS, VideoWriter
+from omnitalk_cli.media.ffmpeg import find_ffmpeg
+from omnitalk_cli.media.files import check_writable
+from omnitalk_cli.media.rates import exact_rate
+from omnitalk_cli.pipeline.synthesis import resample_codes
+from omnitalk_cli.progress import Progress, silent
+from omnitalk_cli.provenance.visible import VisibleMark
+from omnitalk_cli.render.mesh import MeshRenderer
+from omnitalk_cli.speech.vocoder import load_vocoder
+from omnitalk_cli.types import MEL_RATE, SAMPLE_RATE, Float, Performance, Reference, Take
+from omnitalk_cli.weights import store
+
+_SPEECH_RMS = 0.1  # −20 dB below full scale, a usual level for speech
+_PEAK = 0.89
+_CHUNK_FRAMES = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductionOptions:
+    """How the video is made. ``fps`` frames per second (None: 25), ``size`` pixels square.
+
+    ``head_motion``, ``expression``, ``gaze`` scale the movement around its mean; 0 holds still.
+    ``visible_mark`` is the label's text, or ``none``.
+    """
+
+    fps: float = 25.0
+    size: int = 512
+    crf: int = 18
+    codec: str = "h264"
+    visible_mark: str = VisibleMark.text
+    head_motion: float = 1.0
+    expression: float = 1.0
+    gaze: float = 1.0
+    ffmpeg: str | None = None
+    overwrite: bool = False
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.codec not in CODECS:
+            raise UsageError(f"codec {self.codec!r} is not known; one of {', '.join(CODECS)}")
+        if self.size % 2:
+            raise UsageError(f"size {self.size} must be even")
+
+
+def produce(
+    reference: Reference,
+    performance: Performance,
+    output: Path,
+    options: ProductionOptions,
+    *,
+    progress: Progress = silent,
+    notes: Callable[[str], None] = lambda line: None,
+) -> Take:
+    """Renders ``performance`` with the reference's looks into ``output`` (MP4).
+
+    The file appears whole or not at all. Raises UsageError when it exists and may not be
+    overwritten, SetupError when ffmpeg or the vocoder's weights are missing, WorkError when
+    writing fails.
+    """
+    check_writable(output, overwrite=options.overwrite)
+    ffmpeg = find_ffmpeg(options.ffmpeg)
+    timings: dict[str, float] = {}
+    begin = time.monotonic()
+    audio = vocode(performance, progress=progress)
+    timings["vocoder"] = time.monotonic() - begin
+
+    begin = time.monotonic()
+    renderer = MeshRenderer(workers=options.workers)
+    bank = renderer.prepare(reference, progress=progress)
+    timings["prepare"] = time.monotonic() - begin
+
+    rate = exact_rate(options.fps)
+    codes = video_codes(performance, rate, options)
+    mark = None
+    if options.visible_mark.lower() != "none":
+        mark = VisibleMark(text=options.visible_mark)
+    else:
+        notes(
+            "no visible mark: telling viewers that this is AI-generated is now up to you "
+            "(the law asks for it in many places)"
+        )
+    begin = time.monotonic()
+    side = options.size
+    with VideoWriter(
+        output,
+        width=side,
+        height=side,
+        fps=rate,
+        audio=audio,
+        audio_rate=SAMPLE_RATE,
+        frames=len(codes),
+        crf=options.crf,
+        codec=options.codec,
+        visible_mark=mark,
+        overwrite=options.overwrite,
+        ffmpeg_path=ffmpeg,
+    ) as writer:
+        for number, frame in enumerate(renderer.frames(bank, codes, fps=float(rate))):
+            if frame.shape[0] != side:
+                shrink = cv2.INTER_AREA if side < frame.shape[0] else cv2.INTER_CUBIC
+                frame = cv2.resize(frame, (side, side), interpolation=shrink).astype(np.uint8)
+            writer.write(frame)
+            if number % 5 == 4:
+                progress("rendering", number + 1, len(codes))
+        progress("rendering", len(codes), len(codes))
+    timings["render_encode"] = time.monotonic() - begin
+    return Take(
+        path=output,
+        seconds=len(codes) / float(rate),
+        width=side,
+        height=side,
+        fps=float(rate),
+        seed=int(performance.settings.get("seed", 0)),
+        marks={"visible": mark.text if mark else None, "metadata": True},
+        timings=timings,
+        settings=performance.settings,
+    )
+
+
+def vocode(performance: Performance, *, progress: Progress = silent) -> Float:
+    """Speech ``[S]`` at 24 kHz of a performance, at a usual loudness."""
+    vocoder = load_vocoder(store.find_weights("vocoder"))
+    mel = torch.from_numpy(np.ascontiguousarray(performance.mel, dtype=np.float32))
+    pieces = []
+    for piece in vocoder.decode_stream(mel.split(_CHUNK_FRAMES)):
+        pieces.append(piece.numpy())
+        progress("vocoder", sum(map(len, pieces)) / SAMPLE_RATE, performance.seconds)
+    return _level(np.concatenate(pieces))
+
+
+def _level(audio: Float) -> Float:
+    """Brings speech to a fixed loudness; peaks are bent, not cut."""
+    blocks = audio[: len(audio) // 480 * 480].reshape(-1, 480)
+    power = np.sqrt((blocks.astype(np.float64) ** 2).mean(1)) if len(blocks) else np.zeros(1)
+    spoken = power[power > 0.1 * max(float(power.max(initial=0.0)), 1e-6)]
+    level = float(np.sqrt((spoken**2).mean())) if len(spoken) else 0.0
+    if level < 1e-5:
+        return audio
+    scaled = audio * (_SPEECH_RMS / level)
+    knee = 0.6 * _PEAK
+    over = np.abs(scaled) > knee
+    room = _PEAK - knee
+    bent = np.sign(scaled) * (knee + room * np.tanh((np.abs(scaled) - knee) / room))
+    return np.where(over, bent, scaled).astype(np.float32)
+
+
+def video_codes(performance: Performance, rate: Fraction, options: ProductionOptions) -> Float:
+    """Codes ``[N, 61]`` at the video rate with the user's gains.
+
+    A frame shows the mean over its own duration: reading single mel frames would alias the fast
+    movements of lips and lids.
+    """
+    count = max(1, round(performance.seconds * rate))
+    if float(rate) < MEL_RATE:
+        width = MEL_RATE / float(rate)
+        total = np.concatenate([np.zeros((1, 61)), np.cumsum(performance.codes, axis=0)])
+        frames = np.arange(len(total), dtype=float)
+        centres = np.arange(count) * width
+        low = np.clip(centres - width / 2, 0, len(total) - 2)
+        high = np.clip(centres + width / 2, low + 1, len(total) - 1)
+        codes = np.stack(
+            [
+                (np.interp(high, frames, column) - np.interp(low, frames, column)) / (high - low)
+                for column in total.T
+            ],
+            axis=1,
+        )
+    else:
+        codes = resample_codes(performance.codes, MEL_RATE, np.arange(count) / float(rate))
+    for part, gain in (
+        (POSE, options.head_motion),
+        (EXPRESSION, options.expression),
+        (GAZE, options.gaze),
+    ):
+        if gain != 1.0:
+            middle = codes[:, part].mean(0)
+            codes[:, part] = middle + gain * (codes[:, part] - middle)
+    codes[:, EXPRESSION] = codes[:, EXPRESSION].clip(0.0, 1.0)
+    return codes.astype(np.float32)

@@ -1,0 +1,168 @@
+"""Masking, loss and the training loop on a tiny corpus of noise."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from omnitalk_cli.dit.checkpoint import load_checkpoint
+from omnitalk_cli.dit.config import DiTConfig
+from omnitalk_cli.errors import InputError, UsageError
+from omnitalk_cli.face.codes import CODE_INDEX
+from omnitalk_cli.text.vocabulary import Vocabulary
+from omnitalk_cli.training.corpus import CorpusItem, CorpusWriter
+from omnitalk_cli.training.dataset import (
+    MaskingConfig,
+    Sampler,
+    load_utterances,
+    measure_normalisation,
+)
+from omnitalk_cli.training.loop import TrainConfig, Trainer, train
+from omnitalk_cli.training.loss import LossConfig, flow_loss
+
+SMALL = DiTConfig.tiny(
+    dim=32, visual_dim=16, heads=2, head_dim=8, fusion_depth=1, single_depth=1, text_dim=16,
+    position_kernel=3, position_groups=2,
+)  # fmt: skip
+QUICK = TrainConfig(
+    steps=4, tokens=64, lengths=(32,), warmup_steps=2, bfloat16=False, checkpoint_minutes=1e9
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(0)
+    writer = CorpusWriter(folder / "shard-00000.safetensors")
+    for number in range(24):
+        frames = int(rng.integers(80, 200))
+        codes = rng.random((frames, 61)).astype(np.float16)
+        codes[:, CODE_INDEX["cheekPuff"]] = 0
+        seconds = frames / 93.75
+        writer.add(
+            CorpusItem(
+                mel=rng.normal(size=(frames, 100)).astype(np.float16), codes=codes,
+                text="hello, world.", words=[(0.1, 0.4 * seconds), (0.5 * seconds, seconds - 0.1)],
+                speaker=f"voice{number % 3}", source="test",
+                split="heldout" if number % 6 == 0 else "train", phones=None, alphabet="",
+            )
+        )  # fmt: skip
+    writer.write(motion="synthetic")
+    return folder
+
+
+def sampler(corpus: Path, masking: MaskingConfig, seed: int = 0) -> Sampler:
+    rng = np.random.default_rng(seed)
+    items = load_utterances(corpus, "train", Vocabulary.letters(), patch=4)
+    return Sampler(items, measure_normalisation(items, rng), masking, patch=4, rng=rng)
+
+
+def test_samples_have_one_length_and_masks_lie_on_patches(corpus: Path) -> None:
+    for seed in range(5):
+        batch = sampler(corpus, MaskingConfig(), seed).batch(tokens=200, lengths=(40,))
+        assert batch.audio.shape == (5, 160, 100) and batch.visual.shape == (5, 160, 61)
+        patches = batch.visual_target.reshape(5, 40, 4)
+        assert torch.equal(patches.any(-1), patches.all(-1))
+        hidden = batch.audio_target
+        assert float(batch.condition.audio[hidden].abs().max()) == 0.0
+
+
+def test_span_masking_covers_its_share(corpus: Path) -> None:
+    masking = MaskingConfig(pair_share=0.0, audio_given=0.0)
+    batch = sampler(corpus, masking).batch(tokens=400, lengths=(40,))
+    shares = batch.audio_target.float().mean(1)
+    assert float(shares.min()) >= 0.65 and float(shares.max()) <= 1.0
+
+
+def test_given_audio_leaves_only_the_face_to_generate(corpus: Path) -> None:
+    masking = MaskingConfig(
+        audio_given=1.0, drop_all=0, drop_reference=0, drop_visual=0, drop_audio=0
+    )
+    batch = sampler(corpus, masking).batch(tokens=64, lengths=(32,))
+    assert not batch.audio_target.any() and batch.visual_target.any()
+    assert batch.condition.audio_visible.all()
+
+
+def test_hidden_reference_text_is_unknown_on_visible_frames(corpus: Path) -> None:
+    masking = MaskingConfig(pair_share=1.0, hide_reference_text=1.0, audio_given=0.0)
+    batch = sampler(corpus, masking).batch(tokens=200, lengths=(50,))
+    assert batch.text.index is not None
+    assert (batch.text.index[~batch.audio_target] == -1).all()
+    assert (batch.text.index[batch.audio_target] >= 0).all()
+
+
+@pytest.mark.parametrize("prediction", ["data", "velocity"])
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_perfect_prediction_has_no_loss_and_dead_channels_do_not_count(
+    corpus: Path, prediction: str, norm: str
+) -> None:
+    batch = sampler(corpus, MaskingConfig()).batch(tokens=64, lengths=(32,))
+    noise = (torch.randn_like(batch.audio), torch.randn_like(batch.visual))
+    wrong_dead = torch.zeros(61)
+    wrong_dead[CODE_INDEX["cheekPuff"]] = 5.0
+
+    class Oracle(torch.nn.Module):
+        config = dataclasses.replace(SMALL, prediction=prediction)
+
+        def text(self, *_: object) -> None:
+            return None
+
+        def forward(self, audio, visual, **_: object):  # noqa: ANN001, ANN202
+            if prediction == "data":
+                return batch.audio, batch.visual + wrong_dead
+            return batch.audio - noise[0], batch.visual - noise[1] + wrong_dead
+
+    terms = flow_loss(
+        Oracle(), batch, LossConfig(norm=norm), time=torch.full((2,), 0.4), noise=noise
+    )
+    assert float(terms.total) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_training_learns_and_leaves_a_loadable_checkpoint(corpus: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(QUICK, steps=60, learning_rate=5e-3, ema=0.9)
+    trainer = Trainer(SMALL, config, corpus=corpus, folder=tmp_path, device="cpu")
+    before = trainer.score()
+    result = trainer.run()
+    assert result.steps == 60
+    # The data are noise, so all that can be learned is to keep what shines through at late times.
+    assert result.heldout["codes@0.6"] < before["codes@0.6"]
+    assert result.heldout["mel@0.6"] < before["mel@0.6"]
+    loaded = load_checkpoint(result.checkpoint, device="cpu", dtype=torch.float32)
+    assert loaded.extras["training"]["sources"] == ["test"]
+    assert len(loaded.extras["durations"]["letters"]) > 26
+
+
+def test_resuming_goes_on_where_it_stopped(corpus: Path, tmp_path: Path) -> None:
+    train(SMALL, QUICK, corpus=corpus, folder=tmp_path)
+    again = Trainer(
+        SMALL, dataclasses.replace(QUICK, steps=6), corpus=corpus, folder=tmp_path, device="cpu"
+    )
+    assert again.step == 4
+    moments = [s["exp_avg"] for s in again.optimiser.state.values()]
+    assert moments and any(float(m.abs().sum()) > 0 for m in moments)
+    assert again.run().steps == 6
+
+
+def test_learning_rate_warms_up_and_falls_to_zero(corpus: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(QUICK, steps=100, warmup_steps=10)
+    trainer = Trainer(SMALL, config, corpus=corpus, folder=tmp_path, device="cpu")
+    rates = []
+    for step in range(100):
+        trainer.step = step
+        rates.append(trainer.learning_rate())
+    assert rates[0] == pytest.approx(config.learning_rate / 10)
+    assert max(rates) == rates[50] == config.learning_rate
+    assert rates[-1] < 0.05 * config.learning_rate
+
+
+def test_mistakes_are_told(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="omnitalk corpus"):
+        train(SMALL, QUICK, corpus=tmp_path, folder=tmp_path / "run")
+    with pytest.raises(UsageError, match="steps or as minutes"):
+        TrainConfig()
+    train(SMALL, QUICK, corpus=corpus, folder=tmp_path / "other")
+    wider = dataclasses.replace(SMALL, visual_dim=32)
+    with pytest.raises(UsageError, match="another model configuration"):
+        train(wider, QUICK, corpus=corpus, folder=tmp_path / "other")
