@@ -50,10 +50,11 @@ def test_speech_models_in_the_hub_cache_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.delenv("OMNITALK_ASR_MODEL", raising=False)
     assert states()["speech recognition"] == "optional"
     folder = tmp_path / "models--Systran--faster-whisper-tiny" / "snapshots" / "1"
     folder.mkdir(parents=True)
     (folder / "model.bin").write_bytes(b"x")
     checks = {check.name: check for check in diagnose().checks}
-    assert checks["speech recognition"].found == "Systran/faster-whisper-tiny"
+    assert "faster-whisper-tiny" in checks["speech recognition"].found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from omnitalk_cli.cli.console import Console
 from omnitalk_cli.errors import InputError, UsageError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from omnitalk_cli.pipeline.synthesis import SynthesisOptions
     from omnitalk_cli.types import Performance, Reference, Script, Take
 
+Language = Literal["auto", "en", "zh"]
 REFERENCE_SUFFIX = ".safetensors"
 
 
@@ -49,7 +50,7 @@ def script_name(source: Path | str, text: str | None) -> str:
     return "stdin" if text == "-" else "--say"
 
 
-def read_script(source: Path | str, language: str) -> Script:
+def read_script(source: Path | str, language: Language) -> Script:
     """The script, split and normalised."""
     from omnitalk_cli.pipeline.script import read_script as read
 

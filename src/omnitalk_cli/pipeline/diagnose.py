@@ -159,38 +159,22 @@ def _guarded(read: Callable[[], tuple[store.Installed, ...]]) -> tuple[store.Ins
 
 
 def _speech_recognition() -> Check:
+    from omnitalk_cli.speech.asr import find_model, models_folder
+
     remedy = "give --ref-text or a .txt beside the clip; without them the model does without"
     try:
         version = importlib.metadata.version("faster-whisper")
-    except importlib.metadata.PackageNotFoundError:
-        return Check(name="speech recognition", state="optional",
-                     found="faster-whisper is not installed", remedy=remedy)  # fmt: skip
-    models = _whisper_models()
-    if not models:
+        model = find_model()
+    except (importlib.metadata.PackageNotFoundError, SetupError) as error:
+        return Check(name="speech recognition", state="optional", found=str(error), remedy=remedy)
+    if model is None:
         return Check(
             name="speech recognition",
             state="optional",
             found=f"faster-whisper {version}, no model",
-            remedy=f"{remedy}; or --asr-model FOLDER of a faster-whisper model",
+            remedy=f"{remedy}; or put a faster-whisper model into {models_folder()}",
         )
-    return Check(name="speech recognition", state="ok", found=", ".join(models))
-
-
-def _whisper_models() -> list[str]:
-    """Names of the faster-whisper models in the Hugging Face cache and $OMNITALK_ASR_MODEL."""
-    found = []
-    chosen = os.environ.get("OMNITALK_ASR_MODEL")
-    if chosen and (Path(chosen) / "model.bin").is_file():
-        found.append(chosen)
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    if hub.is_dir():
-        found += sorted(
-            folder.name.removeprefix("models--").replace("--", "/")
-            for folder in hub.glob("models--*faster-*whisper*")
-            if any(folder.glob("snapshots/*/model.bin"))
-        )
-    return found
+    return Check(name="speech recognition", state="ok", found=str(model))
 
 
 def _folder(name: str, path: Path) -> Check:

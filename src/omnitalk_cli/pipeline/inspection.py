@@ -110,12 +110,11 @@ def performance_facts(performance: Performance) -> dict[str, Any]:
 def performance_lines(performance: Performance) -> list[str]:
     """The same in words."""
     facts = performance_facts(performance)
-    settings = ", ".join(f"{name} {value}" for name, value in facts["settings"].items())
     return [
         f"performance of {facts['seconds']:.2f} s, {len(facts['segments'])} segments",
         *(f"  {part['start']:7.2f} - {part['end']:7.2f} s  {part['text'] or '(pause)'}"
           for part in facts["segments"]),
-        f"made with  {settings}",
+        f"made with  {_in_words(facts['settings'])}",
         *_motion_lines(facts),
     ]  # fmt: skip
 
@@ -218,5 +217,17 @@ def _weights_lines(header: Header) -> list[str]:
     return [
         f"weights, {header.parameters:,} parameters in {len(header.shapes)} tensors "
         f"({', '.join(header.dtypes)})",
-        *(f"{name:<10} {value}" for name, value in header.metadata.items()),
+        *(f"{name:<10} {_in_words(value)}" for name, value in header.facts.items()),
     ]
+
+
+def _in_words(value: Any, depth: int = 0) -> str:
+    """A value of the metadata on one line; long lists are counted, not written out."""
+    if isinstance(value, dict):
+        text = ", ".join(f"{name} {_in_words(part, depth + 1)}" for name, part in value.items())
+        return f"({text})" if depth else text
+    if isinstance(value, list):
+        if len(value) > 8:
+            return f"[{len(value)} values]"
+        return f"[{', '.join(_in_words(part, depth + 1) for part in value)}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
