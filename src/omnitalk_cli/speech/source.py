@@ -1,0 +1,250 @@
+"""A vocoder without weights: the pitch is read from the mel, a source is shaped until it fits.
+
+Source and filter as in classical synthesis (pulses at the pitch, noise elsewhere, minimum-phase
+envelope), then ``vocoder.refine``, which makes the result agree with the mel. It knows no
+language and no speaker, so that no voice is foreign to it; deterministic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from torch import Tensor
+
+from omnitalk_cli.speech.mel import LOG_FLOOR, N_FFT, mel_filterbank
+from omnitalk_cli.speech.vocoder import CHUNK_FRAMES, refine
+from omnitalk_cli.types import HOP, MEL_BINS, SAMPLE_RATE
+
+_SMOOTH = 2  # frames on either side that the medians of the pitch track look at
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """``rounds`` of refinement; pitch range in Hz; ``noise_above`` Hz voiced speech is noise too.
+
+    ``voicing`` are the periodicities (0…1) of a frame that is just not and one that is fully
+    voiced. ``seed`` is that of the noise.
+    """
+
+    rounds: int = 6
+    low: float = 60.0
+    high: float = 450.0
+    noise_above: float = 5000.0
+    voicing: tuple[float, float] = (0.25, 0.5)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rounds < 0 or not SAMPLE_RATE / (N_FFT // 2 - 1) < self.low < self.high:
+            raise ValueError(f"rounds >= 0 and 47 < low < high are needed: {self}")
+        if not 0 <= self.voicing[0] < self.voicing[1]:
+            raise ValueError(f"voicing must be two rising numbers: {self}")
+
+    @property
+    def context(self) -> int:
+        """Frames on either side that a sample depends on, the running phase apart."""
+        return (2 + self.rounds) * (N_FFT // HOP)
+
+
+def pitch_of_mel(mel: Tensor, config: SourceConfig) -> tuple[Tensor, Tensor]:
+    """Pitch in Hz and periodicity 0…1 of every frame of a log-mel [T,100], both [T].
+
+    The mel resolves the harmonics of the lower 3 kHz; their spectrum, restored by the
+    pseudo-inverse of the filter bank, has an autocorrelation whose first high peak is the period.
+    Periodicity is the height of that peak, corrected for the window. 13 cents median error on
+    speech, and a pitch for unvoiced frames too.
+    """
+    linear = (mel.float().exp() @ _inverse_bank().to(mel.device)).clamp_min(0.0)
+    linear[:, int(3000 * N_FFT / SAMPLE_RATE) :] = 0.0
+    linear[:, :2] = 0.0
+    correlation = torch.fft.irfft(linear, N_FFT)[:, : N_FFT // 2]
+    window = torch.hann_window(N_FFT, device=mel.device)
+    decay = torch.fft.irfft(torch.fft.rfft(window, 2 * N_FFT).abs().square())[: N_FFT // 2]
+    # Part of the window's own decay is divided out: all of it would favour long periods.
+    score = correlation / correlation[:, :1].clamp_min(1e-9) / (0.15 + 0.85 * decay / decay[0])
+    first, last = int(SAMPLE_RATE / config.high), int(SAMPLE_RATE / config.low)
+    inner = score[:, first:last]
+    peak = (inner > score[:, first - 1 : last - 1]) & (inner >= score[:, first + 1 : last + 1])
+    height = torch.where(peak, inner, -1.0)
+    # The shortest period of nearly the highest peak, or multiples of the period would win.
+    chosen = (height > 0.85 * height.amax(dim=1, keepdim=True).clamp_min(1e-6)).float().argmax(1)
+    lag, rows = chosen + first, torch.arange(len(mel), device=mel.device)
+    left, top, right = score[rows, lag - 1], score[rows, lag], score[rows, lag + 1]
+    bend = (left - 2 * top + right).clamp_max(-1e-6)
+    period = lag + (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
+    return SAMPLE_RATE / period, top.clamp(0.0, 1.0)
+
+
+class SourceVocoder:
+    """Meets ``vocoder.Vocoder``; runs where its mel is, in float32."""
+
+    def __init__(self, config: SourceConfig | None = None) -> None:
+        self.config = config or SourceConfig()
+
+    @property
+    def sample_rate(self) -> int:
+        """24 000."""
+        return SAMPLE_RATE
+
+    @torch.inference_mode()
+    def __call__(self, mel: Tensor) -> Tensor:
+        """Log-mel [B,T,100] to audio [B,(T-1)*256]. Raises ValueError for other shapes, T < 3."""
+        if mel.ndim != 3 or mel.shape[-1] != MEL_BINS or mel.shape[1] < 3:
+            raise ValueError(f"mel must be [B, T >= 3, {MEL_BINS}], not {list(mel.shape)}")
+        sources = [_Source(self.config) for _ in mel]
+        for source, row in zip(sources, mel, strict=True):
+            source.extend(row, last=True)
+        return self._shape(mel.float(), np.stack([source.samples for source in sources]))
+
+    @torch.inference_mode()
+    def decode_stream(
+        self, mels: Iterable[Tensor], *, chunk: int = CHUNK_FRAMES
+    ) -> Iterator[Tensor]:
+        """Pieces of one log-mel ([t,100] or [1,t,100]) to pieces of audio, in flat memory.
+
+        Together the same as one call, up to rounding: pitch phase and noise run on from piece
+        to piece. Raises ValueError when all pieces together have fewer than three frames.
+        """
+        if chunk < 1:
+            raise ValueError("chunk must be at least one frame")
+        context = self.config.context
+        source = _Source(self.config)
+        buffer: Tensor | None = None
+        base, done, flat = 0, 0, True
+
+        def samples(stop: int) -> Tensor:
+            assert buffer is not None
+            end = min(done + chunk + context, base + buffer.shape[0]) - base
+            audio = self._shape(buffer[None, :end], source.samples[None, :, : (end - 1) * HOP])
+            audio = audio[:, (done - base) * HOP : (stop - base) * HOP]
+            return audio[0] if flat else audio
+
+        for mel in mels:
+            flat = mel.ndim == 2
+            if mel.shape[-1] != MEL_BINS or (not flat and len(mel) != 1):
+                raise ValueError(f"one mel at a time, [t, {MEL_BINS}]: {list(mel.shape)}")
+            for piece in (mel if flat else mel[0]).float().split(chunk):
+                buffer = piece if buffer is None else torch.cat([buffer, piece])
+                source.extend(piece, last=False)
+                while base + len(buffer) > done + chunk + context + 2 * _SMOOTH + 1:
+                    yield samples(done + chunk)
+                    done += chunk
+                    keep = max(done - context - base, 0)
+                    buffer, base = buffer[keep:], base + keep
+                    source.drop(keep * HOP)
+        frames = 0 if buffer is None else base + len(buffer)
+        if buffer is None or frames < 3:
+            raise ValueError("a vocoder needs three mel frames at least")
+        source.extend(buffer[:0], last=True)
+        while done < frames - 1:
+            stop = min(done + chunk, frames - 1)
+            yield samples(stop)
+            done = stop
+
+    def decode(self, mel: Tensor, *, chunk: int = CHUNK_FRAMES) -> Tensor:
+        """Log-mel [T,100] or [1,T,100] of any length to audio [(T-1)*256] or [1,(T-1)*256]."""
+        return torch.cat(list(self.decode_stream([mel], chunk=chunk)), dim=-1)
+
+    def _shape(self, mel: Tensor, source: NDArray[np.float32]) -> Tensor:
+        """Source [B,3,S] (pulses, noise, voicing) filtered to ``mel`` [B,T,100], then refined."""
+        window = torch.hann_window(N_FFT, device=mel.device)
+        bank = mel_filterbank().to(mel)
+        shares = bank / bank.sum(dim=1, keepdim=True).clamp_min(1e-8)
+        pulses, noise, voicing = torch.from_numpy(source).to(mel).unbind(1)
+        voiced, breath = (
+            torch.stft(part, N_FFT, HOP, window=window, return_complex=True)
+            for part in (pulses, noise)
+        )
+        hertz = torch.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1, device=mel.device)
+        share = torch.sigmoid((self.config.noise_above - hertz) / 700.0)[:, None]
+        frames = torch.cat([voicing[:, ::HOP], voicing[:, -1:]], dim=1)[:, None]
+        phase = _minimum_phase(mel, shares)
+        mixed = voiced * share.sqrt() * torch.polar(torch.ones_like(phase), phase)
+        mixed = mixed + breath * (1 - share * frames).clamp_min(0.003).sqrt()
+        # One round without limit: the flat source takes on the level of the mel.
+        level = mixed.abs().transpose(1, 2) @ bank + 1e-3
+        gain = (mel.exp().clamp_min(LOG_FLOOR) / level) @ shares.T
+        audio = torch.istft(mixed * gain.transpose(1, 2), N_FFT, HOP, window=window)
+        return refine(audio, mel, rounds=self.config.rounds)
+
+
+class _Source:
+    """Pulses, noise and voicing ``samples`` [3,S] as mel frames arrive, whatever the pieces."""
+
+    def __init__(self, config: SourceConfig) -> None:
+        self.config = config
+        self.samples = np.zeros((3, 0), dtype=np.float32)
+        self._rng = np.random.default_rng(config.seed)
+        self._raw = np.zeros((0, 2))  # pitch and periodicity that medians still need
+        self._last = np.zeros((0, 2))  # the smoothed frame that is reached
+        self._phase = 0.0  # in periods
+        self._carry = 0.0  # share of a pulse that falls on the next sample
+
+    def drop(self, samples: int) -> None:
+        """Forget the first samples."""
+        self.samples = self.samples[:, samples:]
+
+    def extend(self, mel: Tensor, *, last: bool) -> None:
+        """Take frames [t,100]; ``last``: no more will come, go on to the end."""
+        if len(mel):
+            new = torch.stack(pitch_of_mel(mel, self.config), dim=1).cpu().double().numpy()
+            if not len(self._raw):  # the first frame stands for those before it
+                new = np.concatenate([np.repeat(new[:1], _SMOOTH, axis=0), new])
+            self._raw = np.concatenate([self._raw, new])
+        if last:
+            self._raw = np.concatenate([self._raw, np.repeat(self._raw[-1:], _SMOOTH, axis=0)])
+        width = 2 * _SMOOTH + 1
+        if len(self._raw) < width:
+            return
+        smooth = np.median(sliding_window_view(self._raw, width, axis=0), axis=-1)
+        self._raw = self._raw[len(smooth) :]
+        frames = np.concatenate([self._last, smooth])
+        self._last = frames[-1:]
+        if len(frames) > 1:
+            self.samples = np.concatenate([self.samples, self._render(frames)], axis=1)
+
+    def _render(self, frames: NDArray[np.float64]) -> NDArray[np.float32]:
+        count = (len(frames) - 1) * HOP
+        place, grid = np.arange(count) / HOP, np.arange(len(frames))
+        hertz, periodicity = (np.interp(place, grid, frames[:, i]) for i in (0, 1))
+        low, high = self.config.voicing
+        voiced = np.clip((periodicity - low) / (high - low), 0.0, 1.0)
+        steps = hertz / SAMPLE_RATE
+        phase = self._phase + np.cumsum(steps)
+        whole = np.floor(phase)
+        # A pulse where the phase passes a whole number, shared by the two samples around that
+        # moment (one sample late, so that no piece has to reach back).
+        at = np.nonzero(np.diff(whole, prepend=np.floor(self._phase)) > 0)[0]
+        late = np.clip((phase[at] - whole[at]) / steps[at], 0.0, 1.0)
+        size = np.sqrt(SAMPLE_RATE / hertz[at] * voiced[at])
+        pulses = np.zeros(count + 1)
+        pulses[0] = self._carry
+        np.add.at(pulses, at, late * size)
+        np.add.at(pulses, at + 1, (1 - late) * size)
+        self._carry, self._phase = float(pulses[-1]), float(phase[-1] % 1.0)
+        noise = self._rng.standard_normal(count)
+        return np.stack([pulses[:-1], noise, voiced]).astype(np.float32)
+
+
+def _minimum_phase(mel: Tensor, shares: Tensor) -> Tensor:
+    """Phase [B,513,T] of the minimum-phase filter with the envelope of ``mel`` [B,T,100].
+
+    From the folded real cepstrum (Oppenheim and Schafer, section 13.5), cut at 2 ms, below any
+    period: pulses ring as after a vocal tract instead of standing bare.
+    """
+    envelope = mel @ shares.T
+    envelope[..., 0], envelope[..., -1] = envelope[..., 1], envelope[..., -2]
+    cepstrum = torch.fft.irfft(envelope, N_FFT)
+    fold = torch.zeros(N_FFT, device=mel.device)
+    fold[0], fold[1 : SAMPLE_RATE // 500] = 1.0, 2.0
+    return torch.fft.rfft(cepstrum * fold).imag.transpose(1, 2)
+
+
+@lru_cache(maxsize=1)
+def _inverse_bank() -> Tensor:
+    return torch.linalg.pinv(mel_filterbank())
