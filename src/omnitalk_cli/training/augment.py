@@ -6,8 +6,10 @@ All audio here is ``[S]`` float32 at 24 kHz unless a rate is given.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ _FRAME = 240  # 10 ms, the grid that loudness is measured on
 
 
 def speech_span(audio: Float, *, threshold_db: float = -40.0) -> tuple[int, int]:
-    """First and last sample louder than ``threshold_db`` below the loudest 10 ms; (0, S) if none."""
+    """First and last sample louder than ``threshold_db`` under the loudest 10 ms, or (0, S)."""
     count = len(audio) // _FRAME
     power = np.square(audio[: count * _FRAME].reshape(count, _FRAME)).mean(axis=1)
     if count == 0 or power.max() <= 0:
@@ -163,7 +165,7 @@ class Channel:
 
 
 def scale_pitch(audio: Float, factor: float, *, rate: int = SAMPLE_RATE) -> tuple[Float, float]:
-    """Resample ``audio`` (at ``rate``) so that at 24 kHz pitch and formants stand ``factor`` higher.
+    """Resample ``audio`` (at ``rate``): at 24 kHz pitch and formants stand ``factor`` higher.
 
     Returns the audio, ``1 / factor`` as long, and the exact factor reached.
     """
@@ -206,3 +208,29 @@ def fill_top_bands(mel: Float, bandwidth: float) -> Float:
     slope = np.linspace(0.0, 0.8, empty, dtype=np.float32)
     filled[:, edge:] = np.maximum(mel[:, edge:], mel[:, edge - empty : edge][:, ::-1] - slope)
     return filled
+
+
+def _scaled(
+    spans: Iterable[tuple[float, float]], scale: float, shift: float, seconds: float
+) -> list[tuple[float, float]]:
+    def move(time: float) -> float:
+        return min(max(time * scale + shift, 0.0), seconds)
+
+    return [(move(a), move(b)) for a, b in spans]
+
+
+def retimed(
+    words: list[tuple[float, float]],
+    phones: list[tuple[str, float, float]] | None,
+    scale: float,
+    shift: float,
+    seconds: float,
+) -> dict[str, Any]:
+    """Word and phone times after stretching and cutting; phones that were cut off are gone."""
+    moved = None
+    if phones is not None:
+        times = _scaled([(a, b) for _, a, b in phones], scale, shift, seconds)
+        moved = [
+            (s, a, b) for (s, _, _), (a, b) in zip(phones, times, strict=True) if b - a > 0.001
+        ]
+    return {"words": _scaled(words, scale, shift, seconds), "phones": moved}

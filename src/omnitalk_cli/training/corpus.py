@@ -1,20 +1,17 @@
 """The corpus that the model learns from: mel, motion, text and word times in safetensors shards.
 
-A shard ``shard-00000.safetensors`` holds ``mel`` f16 ``[sum T,100]`` (raw log-mel), ``codes`` f16
-``[sum T,61]`` (motion at the mel rate), ``offsets`` int64 ``[U+1]``, and as metadata a JSON list
-``utterances``. Each shard is made on its own from the seed and its number, so that a broken-off
-run goes on where it stopped.
+Synthetic speech in many voices, human recordings and variations of them. Each shard is made on its
+own from the seed and its number, so that a broken-off run goes on where it stopped. (espeak-ng
+draws some noise itself: synthetic shards repeat in all but that.)
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import multiprocessing
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -23,20 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from omnitalk_cli.errors import InputError, UsageError, WorkError
+from omnitalk_cli.errors import UsageError, WorkError
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.speech.mel import log_mel
-from omnitalk_cli.training.augment import (
-    Channel,
-    fill_top_bands,
-    scale_pitch,
-    stretched_mel,
-    trim,
-)
+from omnitalk_cli.training.augment import Channel, fill_top_bands, retimed, scale_pitch, trim
 from omnitalk_cli.training.espeak import (
     ESPEAK_RATE,
     HELD_OUT_VARIANTS,
@@ -44,31 +32,18 @@ from omnitalk_cli.training.espeak import (
     EspeakVoice,
     sample_voice,
 )
-from omnitalk_cli.training.human import Recording, load_prepared, prepare_part
-from omnitalk_cli.training.text_source import SentenceSource, read_sentences
-from omnitalk_cli.types import MEL_BINS, SAMPLE_RATE, Float
+from omnitalk_cli.training.human import (
+    Recording,
+    load_prepared,
+    prepare_part,
+    read_metadata,
+    vary,
+)
+from omnitalk_cli.training.shards import CorpusItem, CorpusWriter, read_shard, write_audio
+from omnitalk_cli.training.text_source import SentenceSource, normalise, read_sentences
+from omnitalk_cli.types import HOP, SAMPLE_RATE, Float
 
-FORMAT, VERSION = "omnitalk-corpus", "1"
-CODES = 61
 LONGEST_S = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorpusItem:
-    """One utterance. ``mel`` ``[T,100]``, ``codes`` ``[T,61]``; ``words`` [(start, end)] s, one per
-    ``text.split()`` item; ``phones`` [(symbol, start, end)] of ``alphabet`` or None; ``seed`` of
-    its motion."""
-
-    mel: NDArray[Any]
-    codes: NDArray[Any] | None = None
-    text: str
-    words: list[tuple[float, float]]
-    speaker: str
-    source: str
-    split: str = "train"
-    phones: list[tuple[str, float, float]] | None = None
-    alphabet: str = "espeak"
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,78 +84,6 @@ class CorpusConfig:
         return [(kind, k) for _, kind, k in sorted(plan)]
 
 
-class CorpusWriter:
-    """Gathers utterances and writes them as one shard, all or nothing."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.items: list[CorpusItem] = []
-
-    def add(self, item: CorpusItem) -> None:
-        """Raises ValueError where word times do not fit the text."""
-        if len(item.words) != len(item.text.split()):
-            raise ValueError(f"{len(item.words)} word times for {item.text!r}")
-        self.items.append(item)
-
-    @property
-    def seconds(self) -> float:
-        return sum(len(item.mel) for item in self.items) * 256 / SAMPLE_RATE
-
-    def write(self, *, motion: str = "none") -> None:
-        """``motion`` says where the codes come from: ``none`` (all zero) or ``synthetic``."""
-        if not self.items:
-            raise WorkError(f"{self.path}: no utterance to write")
-        facts = []
-        for item in self.items:
-            fact = {k: v for k, v in vars(item).items() if k not in ("mel", "codes")}
-            fact["words"] = [[round(a, 4), round(b, 4)] for a, b in item.words]
-            if item.phones is not None:
-                fact["phones"] = [[s, round(a, 4), round(b, 4)] for s, a, b in item.phones]
-            facts.append(fact)
-        lengths = [len(item.mel) for item in self.items]
-        codes = [np.zeros((len(i.mel), CODES)) if i.codes is None else i.codes for i in self.items]
-        _save(
-            self.path,
-            {
-                "mel": np.concatenate([item.mel.astype(np.float16) for item in self.items]),
-                "codes": np.concatenate([c.astype(np.float16) for c in codes]),
-                "offsets": np.cumsum([0, *lengths], dtype=np.int64),
-            },
-            {
-                "format": FORMAT,
-                "version": VERSION,
-                "motion": motion,
-                "utterances": json.dumps(facts, separators=(",", ":")),
-            },
-        )
-
-
-def _save(path: Path, tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".tmp")
-    save_file(tensors, unfinished, metadata=metadata)
-    unfinished.replace(path)
-
-
-def read_shard(path: Path) -> Iterator[CorpusItem]:
-    """The utterances of a shard, arrays as float16 views of it. Raises InputError."""
-    try:
-        with safe_open(path, "np") as stored:
-            about = stored.metadata() or {}
-            if about.get("format") != FORMAT or about.get("version") != VERSION:
-                raise InputError(f"{path} is not a corpus shard of version {VERSION}")
-            mel, codes = stored.get_tensor("mel"), stored.get_tensor("codes")
-            offsets = stored.get_tensor("offsets")
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be read as a corpus shard ({error})") from error
-    facts = json.loads(about["utterances"])
-    for fact, start, end in zip(facts, offsets[:-1], offsets[1:], strict=True):
-        fact["words"] = [(a, b) for a, b in fact["words"]]
-        if fact["phones"] is not None:
-            fact["phones"] = [(s, a, b) for s, a, b in fact["phones"]]
-        yield CorpusItem(mel=mel[start:end], codes=codes[start:end], **fact)
-
-
 # --- sources -------------------------------------------------------------------------------------
 
 
@@ -217,9 +120,6 @@ def _sentences(config: CorpusConfig) -> tuple[SentenceSource, list[str]]:
     natural = read_sentences(Path(file) for file in config.text)
     prompts: list[str] = []
     if config.human:
-        from omnitalk_cli.training.human import read_metadata
-        from omnitalk_cli.training.text_source import normalise
-
         for speaker in config.english:
             rows = read_metadata(Path(config.human), speaker)
             texts = [(normalise(row["text"]), row["split"]) for row in rows]
@@ -231,32 +131,6 @@ def _sentences(config: CorpusConfig) -> tuple[SentenceSource, list[str]]:
     held = [text for text in order if 4 <= len(text.split()) <= 12][: config.held_out_sentences]
     natural = list(dict.fromkeys([*order, *prompts]))
     return SentenceSource(natural, held_out=held), held
-
-
-def _scaled(
-    spans: Iterable[tuple[float, float]], scale: float, shift: float, seconds: float
-) -> list[tuple[float, float]]:
-    def move(time: float) -> float:
-        return min(max(time * scale + shift, 0.0), seconds)
-
-    return [(move(a), move(b)) for a, b in spans]
-
-
-def _retimed(
-    words: list[tuple[float, float]],
-    phones: list[tuple[str, float, float]] | None,
-    scale: float,
-    shift: float,
-    seconds: float,
-) -> dict[str, Any]:
-    """Word and phone times after stretching and cutting; phones that were cut off are gone."""
-    moved = None
-    if phones is not None:
-        times = _scaled([(a, b) for _, a, b in phones], scale, shift, seconds)
-        moved = [
-            (s, a, b) for (s, _, _), (a, b) in zip(phones, times, strict=True) if b - a > 0.001
-        ]
-    return {"words": _scaled(words, scale, shift, seconds), "phones": moved}
 
 
 def _speak(
@@ -280,7 +154,7 @@ def _speak(
         return None
     audio = channel.apply(audio, rng)
     mel = fill_top_bands(log_mel(torch.from_numpy(audio)).numpy(), ESPEAK_RATE / 2 * exact)
-    times = _retimed(spoken.words, spoken.phones, 1 / exact, -cut, len(audio) / SAMPLE_RATE)
+    times = retimed(spoken.words, spoken.phones, 1 / exact, -cut, len(audio) / SAMPLE_RATE)
     return audio, mel, times
 
 
@@ -294,7 +168,9 @@ def _espeak_shard(maker: _Maker, number: int, writer: CorpusWriter) -> list[Floa
     while writer.seconds < limit:
         rng = np.random.default_rng([config.seed, 2, number, voice_number])
         voice, channel = sample_voice(rng), Channel.sample(rng)
-        factor = float(np.exp(rng.uniform(np.log(0.85), np.log(1.2)))) if rng.random() < 0.6 else 1.0
+        factor = (
+            float(np.exp(rng.uniform(np.log(0.85), np.log(1.2)))) if rng.random() < 0.6 else 1.0
+        )
         for take in range(config.utterances_per_voice):
             pace = voice.rate / factor * rng.uniform(0.96, 1.04)
             varied = EspeakVoice(**{**asdict(voice), "rate": int(np.clip(pace, 85, 280))})
@@ -329,30 +205,6 @@ def _espeak_held_out(maker: _Maker, writer: CorpusWriter) -> None:
                         split="heldout", seed=_seed(speaker, take), **made[2],
                     )
                 )  # fmt: skip
-
-
-def _vary(
-    recording: Recording,
-    *,
-    factor: float,
-    stretch: float,
-    channel: Channel,
-    rng: np.random.Generator,
-    speaker: str,
-    source: str,
-) -> CorpusItem:
-    """``recording`` as another voice: pitch and formants by ``factor``, duration by ``stretch``."""
-    raw, factor = scale_pitch(recording.samples(), factor)
-    # Resampling alone lasts 1/f as long, so the hop has to make up for f as well.
-    mel, scale = stretched_mel(channel.apply(raw, rng), stretch * factor)
-    mel = fill_top_bands(mel, SAMPLE_RATE / 2 * min(factor, 1.0))
-    times = _retimed(
-        recording.words, recording.phones, scale / factor, 0.0, len(mel) * 256 / SAMPLE_RATE
-    )
-    return CorpusItem(
-        mel=mel, text=recording.text, speaker=speaker, source=source, split=recording.split,
-        alphabet="arpabet", seed=int(rng.integers(2**31)), **times,
-    )  # fmt: skip
 
 
 def _virtual(config: CorpusConfig, base: str, index: int) -> tuple[float, float, Channel]:
@@ -391,12 +243,12 @@ def _human_shard(maker: _Maker, kind: str, number: int, writer: CorpusWriter) ->
         factor, stretch, channel = _virtual(config, speaker, index)
         if copy:
             stretch *= float(rng.uniform(0.97, 1.03))
-        item = _vary(
+        item = vary(
             recording, factor=factor, stretch=float(np.clip(stretch, 0.85, 1.15)), channel=channel,
             rng=rng, speaker=f"{speaker}-{index:02d}" if index else speaker,
             source=f"human:{speaker}",
         )  # fmt: skip
-        if 0.4 <= len(item.mel) * 256 / SAMPLE_RATE <= LONGEST_S:
+        if 0.4 <= len(item.mel) * HOP / SAMPLE_RATE <= LONGEST_S:
             writer.add(item)
         if writer.seconds >= hours / shards * 3600:
             return
@@ -409,7 +261,7 @@ def _human_held_out(maker: _Maker, writer: CorpusWriter) -> None:
         recordings = maker.human(speaker, "heldout")
         for recording in recordings if speaker in config.english else recordings[:20]:
             writer.add(
-                _vary(
+                vary(
                     recording, factor=1.0, stretch=1.0, channel=Channel.plain(), rng=rng,
                     speaker=speaker, source=f"human:{speaker}",
                 )
@@ -455,17 +307,6 @@ def _make_shard(config: CorpusConfig, out_dir: Path, audio_dir: Path | None, ind
     return writer.seconds
 
 
-def write_audio(path: Path, audios: Iterable[NDArray[Any]], sources: list[str]) -> None:
-    """``audio`` int16 [sum S] at 24 kHz, ``offsets`` [U+1], ``sources`` as JSON metadata."""
-    pcm = [
-        a if a.dtype == np.int16 else np.clip(np.round(a * 32768), -32768, 32767).astype(np.int16)
-        for a in audios
-    ]
-    offsets = np.cumsum([0, *map(len, pcm)], dtype=np.int64)
-    tensors = {"audio": np.concatenate(pcm), "offsets": offsets}
-    _save(path, tensors, {"format": "omnitalk-audio", "sources": json.dumps(sources)})
-
-
 def _export_human_audio(config: CorpusConfig, out_dir: Path, audio_dir: Path) -> None:
     for number, speaker in enumerate((*config.english, *config.others)):
         path = audio_dir / f"audio-{number:05d}.safetensors"
@@ -489,14 +330,14 @@ def _with_motion(items: list[CorpusItem]) -> tuple[list[CorpusItem], str]:
             phones = [Phone(symbol=s, start=a, end=b) for s, a, b in item.phones]
         codes = synthesise_motion(
             phones, item.mel.astype(np.float32), style, np.random.default_rng(item.seed),
-            alphabet=item.alphabet,
+            alphabet="arpabet" if item.alphabet == "arpabet" else "espeak",
         )  # fmt: skip
         moved.append(CorpusItem(**{**vars(item), "codes": codes}))
     return moved, "synthetic"
 
 
 def remake_motion(path: Path) -> None:
-    """Write the shard ``path`` anew with fresh motion. Raises WorkError without the motion maker."""
+    """Write the shard ``path`` anew with fresh motion. Raises WorkError without its maker."""
     writer = CorpusWriter(path)
     writer.items, motion = _with_motion(list(read_shard(path)))
     if motion == "none":

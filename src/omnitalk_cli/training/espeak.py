@@ -150,7 +150,9 @@ class Espeak:
         while events[index].type != _LIST_TERMINATED:
             event = events[index]
             if event.type in (_WORD, _PHONEME):
-                symbol = event.id.string.decode("utf-8", "replace") if event.type == _PHONEME else ""
+                symbol = (
+                    event.id.string.decode("utf-8", "replace") if event.type == _PHONEME else ""
+                )
                 self._events.append((event.type, event.sample, event.text_position, symbol))
             index += 1
         return 0
@@ -187,7 +189,9 @@ def _phones(
     events: list[tuple[int, int, int, str]], samples: int
 ) -> list[tuple[str, float, float]]:
     """Phones with ends (an event only tells the beginning); runs of pauses become one."""
-    marks = [(min(sample, samples), symbol) for kind, sample, _, symbol in events if kind == _PHONEME]
+    marks = [
+        (min(sample, samples), symbol) for kind, sample, _, symbol in events if kind == _PHONEME
+    ]
     phones: list[tuple[str, float, float]] = []
     for index, (sample, symbol) in enumerate(marks):
         end = marks[index + 1][0] if index + 1 < len(marks) else samples
@@ -249,7 +253,9 @@ HELD_OUT_VARIANTS = ("m6", "f5", "linda", "paul", "klatt4", "travis")
 
 def sample_voice(rng: np.random.Generator, *, variant: str | None = None) -> EspeakVoice:
     """A random English voice (``variant``: of that one). American and British accents lead."""
-    accent = ACCENTS[int(rng.choice(len(ACCENTS), p=(0.4, 0.16, 0.12, 0.08, 0.06, 0.08, 0.05, 0.05)))]
+    accent = ACCENTS[
+        int(rng.choice(len(ACCENTS), p=(0.4, 0.16, 0.12, 0.08, 0.06, 0.08, 0.05, 0.05)))
+    ]
     chosen = VARIANTS[int(rng.integers(len(VARIANTS)))] if variant is None else variant
     return EspeakVoice(
         name=f"{accent}+{chosen}" if chosen else accent,

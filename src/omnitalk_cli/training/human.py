@@ -19,9 +19,19 @@ from safetensors.numpy import save_file
 from scipy.signal import resample_poly
 
 from omnitalk_cli.errors import InputError, SetupError
-from omnitalk_cli.training.augment import fill_silence, set_level, trim
+from omnitalk_cli.training.augment import (
+    Channel,
+    fill_silence,
+    fill_top_bands,
+    retimed,
+    scale_pitch,
+    set_level,
+    stretched_mel,
+    trim,
+)
+from omnitalk_cli.training.shards import CorpusItem
 from omnitalk_cli.training.text_source import normalise
-from omnitalk_cli.types import SAMPLE_RATE, Float
+from omnitalk_cli.types import HOP, SAMPLE_RATE, Float
 
 HELD_OUT_SHARE = 0.05
 LEVEL = 0.06
@@ -190,9 +200,7 @@ def _force(
         return None
 
 
-def _aligned(
-    rows: list[dict[str, str]], folder: Path, lang: str, seed: int
-) -> list[Recording]:
+def _aligned(rows: list[dict[str, str]], folder: Path, lang: str, seed: int) -> list[Recording]:
     aligner = Aligner() if lang == "en" else None
     rng = np.random.default_rng(seed)
     found: list[Recording] = []
@@ -228,8 +236,7 @@ def prepare_part(folder: Path, speaker: str, part: int, parts: int, cache: Path)
     recordings = _aligned(rows[part::parts], folder, rows[0]["lang"], seed=part)
     lengths = [len(recording.audio) for recording in recordings]
     facts = [
-        {"text": r.text, "words": r.words, "phones": r.phones, "split": r.split}
-        for r in recordings
+        {"text": r.text, "words": r.words, "phones": r.phones, "split": r.split} for r in recordings
     ]
     cache.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".tmp")
@@ -258,3 +265,27 @@ def load_prepared(files: list[Path]) -> list[Recording]:
                 fact["phones"] = [(symbol, a, b) for symbol, a, b in fact["phones"]]
             found.append(Recording(audio=audio[start:end], **fact))
     return found
+
+
+def vary(
+    recording: Recording,
+    *,
+    factor: float,
+    stretch: float,
+    channel: Channel,
+    rng: np.random.Generator,
+    speaker: str,
+    source: str,
+) -> CorpusItem:
+    """``recording`` as another voice: pitch and formants by ``factor``, duration by ``stretch``."""
+    raw, factor = scale_pitch(recording.samples(), factor)
+    # Resampling alone lasts 1/f as long, so the hop has to make up for f as well.
+    mel, scale = stretched_mel(channel.apply(raw, rng), stretch * factor)
+    mel = fill_top_bands(mel, SAMPLE_RATE / 2 * min(factor, 1.0))
+    times = retimed(
+        recording.words, recording.phones, scale / factor, 0.0, len(mel) * HOP / SAMPLE_RATE
+    )
+    return CorpusItem(
+        mel=mel, text=recording.text, speaker=speaker, source=source, split=recording.split,
+        alphabet="arpabet", seed=int(rng.integers(2**31)), **times,
+    )  # fmt: skip

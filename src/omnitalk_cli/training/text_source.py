@@ -1,4 +1,4 @@
-"""Sentences to be spoken for training: from text files, from a bigram chain, short ones, numbers."""
+"""Sentences to be spoken for training: from text files, a bigram chain, short ones, numbers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,14 @@ _UNITS = (
 _TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
 _SHORT = (
     "yes. no. hello! thank you. good morning. good night. of course. why not? i see. not yet. "
-    "come here. never mind. wait a minute. who is it? all right. excuse me. see you soon. well done. "
-    "right now. maybe later. i don't know. what time? how are you? please sit down. welcome back."
+    "come here. never mind. wait a minute. who is it? all right. excuse me. see you soon. "
+    "well done. right now. maybe later. i don't know. what time? how are you? please sit down. "
+    "welcome back."
 )
+_NUMBER_FRAMES = (
+    "{} of them.", "it costs {} pounds.", "page {}.", "the answer is {}.", "{}.",
+    "there were {} people.", "in {} days.", "number {}, please.", "call me at {}.",
+)  # fmt: skip
 
 
 def spell_number(value: int) -> str:
@@ -154,15 +159,15 @@ class SentenceSource:
     def _short(self, rng: np.random.Generator) -> str:
         if rng.random() < 0.4 or not self._rare:
             return self._shorts[int(rng.integers(len(self._shorts)))]
-        picked = [self._rare[int(i)] for i in rng.integers(len(self._rare), size=rng.integers(1, 4))]
+        picked = [
+            self._rare[int(i)] for i in rng.integers(len(self._rare), size=rng.integers(1, 4))
+        ]
         return " ".join(picked) + "."
 
     def _number(self, rng: np.random.Generator) -> str:
         value = int(10 ** rng.uniform(0, 5.5))
         said = spell_number(value)
-        frames = ("{} of them.", "it costs {} pounds.", "page {}.", "the answer is {}.", "{}.")
-        frames += ("there were {} people.", "in {} days.", "number {}, please.", "call me at {}.")
-        return frames[int(rng.integers(len(frames)))].format(said)
+        return _NUMBER_FRAMES[int(rng.integers(len(_NUMBER_FRAMES)))].format(said)
 
 
 def read_sentences(files: Iterable[Path]) -> list[str]:
@@ -181,4 +186,8 @@ def _rare_words() -> list[str]:
     except ImportError:
         return []
     ranked = top_n_list("en", 20_000)[300:]
-    return [word for word in ranked if re.fullmatch(r"[a-z]{3,14}", word) and re.search("[aeiouy]", word)]
+    return [
+        word
+        for word in ranked
+        if re.fullmatch(r"[a-z]{3,14}", word) and re.search("[aeiouy]", word)
+    ]
