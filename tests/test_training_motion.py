@@ -141,7 +141,7 @@ def test_lips_close_on_bilabials_and_open_on_vowels():
     assert min(contrasts) > 0.02
 
 
-def test_rounded_vowels_round_and_silence_is_calmer_than_speech():
+def test_rounded_vowels_round():
     rounded, spread = [], []
     for seed in range(6):
         codes = make(seed)
@@ -150,7 +150,10 @@ def test_rounded_vowels_round_and_silence_is_calmer_than_speech():
         for phone in spoken:
             middle = int(0.5 * (phone.start + phone.end) * MEL_RATE)
             if middle < len(pucker):
-                (rounded if phone.symbol == "UW1" else spread).append(pucker[middle])
+                if phone.symbol == "UW1":
+                    rounded.append(pucker[middle])
+                elif phone.symbol in ("AA1", "IH1", "AW1"):
+                    spread.append(pucker[middle])
     assert np.mean(rounded) > 1.5 * np.mean(spread)
 
 

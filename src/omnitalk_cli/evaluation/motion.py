@@ -88,18 +88,18 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
 def count_blinks(codes: Float, rate: float) -> int:
     """Number of blinks in ``codes`` ``[T,61]`` at ``rate`` frames per second.
 
-    A blink rises at least 0.25 over the open lid (the median) and ends, within 0.7 s, where the
+    A blink rises at least 0.12 over the open lid (the median) and ends, within 0.7 s, where the
     lid has come back half of the way.
     """
     lid = _checked(codes)[:, list(_BLINK)].mean(axis=1)
     over = lid - np.median(lid) if len(lid) else lid
-    above = np.concatenate([[False], over > 0.125, [False]])
+    above = np.concatenate([[False], over > 0.06, [False]])
     edges = np.diff(above.astype(np.int8))
     starts, ends = np.nonzero(edges == 1)[0], np.nonzero(edges == -1)[0]
     return sum(
         1
         for start, end in zip(starts, ends, strict=True)
-        if over[start:end].max() > 0.25 and end - start <= _LONGEST_BLINK * rate
+        if over[start:end].max() > 0.12 and end - start <= _LONGEST_BLINK * rate
     )
 
 

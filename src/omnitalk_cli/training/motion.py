@@ -62,9 +62,12 @@ __all__ = ["Alphabet", "MotionStyle", "Phone", "synthesise_motion", "viseme_of"]
 _CONSTANTS: dict[str, tuple[float, float]] = {
     "jaw": (0.055, 0.060),
     "seal": (0.035, 0.040),
-    "round": (0.085, 0.070),
+    "round": (0.070, 0.060),
     "spread": (0.050, 0.055),
 }
+_CLOSING = [
+    c for n in ("mouthClose", "mouthRollLower", "mouthRollUpper", "mouthPucker") for c in sides(n)
+]
 _VOWEL_ROWS = [VISEMES.index(name) for name in VISEMES if name in VOWELS]
 
 
@@ -104,7 +107,7 @@ def synthesise_motion(
     blink = blinks(style, frames, accents, rng)
     eyes, turn = gaze(style, pose[:, :3], blink, rng)
     pose[:, :2] += turn
-    pose[:, 0] += 0.006 * blink
+    pose[:, 0] += 0.015 * blink
     _close_lids(face, blink, eyes, style, rng)
 
     live = list(LIVE_EXPRESSION)
@@ -186,7 +189,8 @@ def _lips_from_phones(
         total = np.asarray(weight.sum(axis=1)) + 1e-6
         lips[:, channels] = (weight @ targets[:, channels]) / total
     vowel = np.isin(viseme, _VOWEL_ROWS)
-    lips[:, CODE_INDEX["jawOpen"]] *= _jaw_drive(loud, style)
+    phrases = np.exp(0.22 * coloured(rng, frames, 1, 0.1, 0.8))[:, 0]
+    lips[:, CODE_INDEX["jawOpen"]] *= phrases * _jaw_drive(loud, style)
     lips = smooth(lips, style.smoothing)
     lips[:, CODE_INDEX["jawOpen"]] += _breaths(viseme, starts, ends, vowel, style, frames, rng)
     _seal(lips, viseme, starts, ends, style)
@@ -195,7 +199,7 @@ def _lips_from_phones(
 
 def _jaw_drive(loud: Array, style: MotionStyle) -> Array:
     """Gain of the jaw ``[T]``: louder speech opens it further."""
-    return 1.0 + style.loud_jaw * (1.7 * smooth(loud, 0.05) - 1.15)
+    return np.maximum(1.0 + style.loud_jaw * (1.7 * smooth(loud, 0.05) - 1.15), 0.1)
 
 
 def _breaths(
@@ -230,9 +234,9 @@ def _seal(
         turn = 0.045 * style.sluggish
         shut = np.asarray(bumps(frames, begin, until, turn, 1.15 * turn).max(axis=1).toarray())
         shut = degree * shut.ravel()
-        # The jaw only follows; what it leaves open, mouthClose takes back (their lip gaps are
-        # equal and opposite in the basis).
-        lips[:, jaw] *= 1.0 - 0.5 * shut
+        # The fit tells closed lips mostly as a closed jaw; what is left open, mouthClose takes
+        # back (their lip gaps are equal and opposite in the basis).
+        lips[:, jaw] *= 1.0 - 0.85 * shut
         lips[:, close] = np.maximum(lips[:, close], shut * lips[:, jaw])
         for part in ("mouthLowerDown", "mouthUpperUp", "mouthFunnel"):
             if name == "bilabial":
@@ -243,15 +247,15 @@ def _lips_from_sound(loud: Array, bright: Array, style: MotionStyle) -> Array:
     """Mouth channels ``[T,51]`` without phones: open when loud, spread when bright."""
     drive = np.clip(smooth(loud, 0.035) - 0.25, 0.0, 1.0) / 0.75
     shape = {
-        "jawOpen": style.jaw_gain * 0.42 * drive**1.3,
-        "mouthLowerDown": style.spread_gain * (0.12 * drive + 0.2 * bright * drive),
-        "mouthUpperUp": style.spread_gain * (0.08 * drive + 0.1 * bright * drive),
-        "mouthStretch": style.spread_gain * 0.25 * bright * drive,
-        "mouthFunnel": style.round_gain * 0.16 * drive * (1.0 - bright),
-        "mouthPucker": style.round_gain * 0.14 * drive * (1.0 - bright),
-        "mouthPress": style.lip_gain * 0.08 * (1.0 - drive),
-        "mouthRollLower": style.lip_gain * 0.08 * (1.0 - drive),
-        "mouthShrugLower": style.lip_gain * 0.06 * (1.0 - drive),
+        "jawOpen": style.jaw_gain * 0.55 * drive**1.3,
+        "mouthLowerDown": style.spread_gain * (0.10 * drive + 0.12 * bright * drive),
+        "mouthUpperUp": style.spread_gain * (0.05 * drive + 0.06 * bright * drive),
+        "mouthStretch": style.spread_gain * 0.18 * bright * drive,
+        "mouthFunnel": style.round_gain * 0.14 * drive * (1.0 - bright),
+        "mouthPucker": style.round_gain * 0.08 * drive * (1.0 - bright),
+        "mouthPress": style.lip_gain * 0.03 * (1.0 - drive),
+        "mouthRollLower": style.lip_gain * 0.02 * (1.0 - drive),
+        "mouthShrugLower": style.lip_gain * 0.03 * (1.0 - drive),
     }
     lips = np.zeros((len(loud), 51))
     for name, course in shape.items():
@@ -303,17 +307,18 @@ def _upper_face(
     drift, mood, frowning, pull = coloured(rng, frames, 4, 0.03, 0.4).T
     raised += style.brow_rest + 0.4 * style.brow_gain * drift
     raised += 0.25 * style.brow_gain * (smooth(loud, 0.3) - 0.5)
+    raised = 0.45 * np.tanh(raised / 0.45)
     inner, outer, down = np.exp(0.35 * style.personal(40, 3))
     add("browInnerUp", 0.7 * inner * np.maximum(raised, 0.0))
     add("browOuterUp", 0.8 * outer * np.maximum(raised, 0.0))
     add("browDown", 0.8 * down * np.maximum(-raised, 0.0) + 0.3 * style.frown)
-    add("eyeWide", 0.35 * np.maximum(raised - 0.1, 0.0))
+    add("eyeWide", 0.3 * np.maximum(raised - 0.03, 0.0))
 
     smiling = np.maximum(style.smile + style.mood_swing * 2.0 * mood, 0.0)
     add("mouthSmile", smiling)
     add("mouthDimple", 0.25 * smiling)
     add("mouthUpperUp", 0.12 * smiling)
-    add("eyeSquint", style.squint + 0.35 * smiling + 0.15 * np.maximum(-raised, 0.0))
+    add("eyeSquint", style.squint + 0.2 * smiling + 0.15 * np.maximum(-raised, 0.0))
     add("mouthFrown", np.maximum(style.frown + style.mood_swing * frowning, 0.0))
     add("mouthPress", 0.3 * np.maximum(style.mood_swing * pull, 0.0))
     return face
@@ -331,19 +336,27 @@ def _wandering(style: MotionStyle, pose: Array, jaw: Array, rng: np.random.Gener
     white += style.leak * (turned @ style.personal(41, 3, 51))
     white += 0.3 * style.leak * (jaw - jaw.mean())[:, None] * style.personal(42, 51)
     white += style.jitter * 2.2 * smooth(rng.standard_normal((frames, 51)), 0.018)
-    return fit_noise(white) + habits(style)
+    wander = fit_noise(white) + habits(style)
+    # A neutral face is fitted with closed lips, which leaves these little to do.
+    wander[:, _CLOSING] *= 0.4
+    # Mouth and jaw shift sideways, with the turn of the head or without.
+    shift = 0.03 * coloured(rng, frames, 2, 0.05, 2.0) + 0.12 * turned[:, 1:2]
+    for name, course in (("mouth", shift[:, 0]), ("jaw", 0.7 * shift[:, 1])):
+        wander[:, CODE_INDEX[name + "Left"]] += np.maximum(course, 0.0)
+        wander[:, CODE_INDEX[name + "Right"]] += np.maximum(-course, 0.0)
+    return wander
 
 
 def _close_lids(
     face: Array, blink: Array, eyes: Array, style: MotionStyle, rng: np.random.Generator
 ) -> None:
     """Put blinks and what comes with them into ``face`` ``[T,51]``, in place."""
-    lowered = style.lid_rest + 0.45 * np.clip(eyes[:, [1, 3]], -0.3, 0.4)
+    lowered = style.lid_rest + 0.22 * np.clip(eyes[:, [1, 3]], -0.3, 0.4)
     lean = 1.0 + 0.1 * min(style.asymmetry, 0.5) * rng.normal() * np.array([1.0, -1.0])
     shut = blink[:, None]
     lids = list(sides("eyeBlink"))
-    face[:, lids] += np.maximum(lowered, 0.0) * (1.0 - shut) + shut * lean
-    face[:, list(sides("eyeSquint"))] += 0.15 * shut
-    face[:, list(sides("eyeWide"))] *= 1.0 - shut
+    face[:, lids] += np.maximum(lowered, 0.0) * (1.0 - np.minimum(2 * shut, 1.0)) + shut * lean
+    face[:, list(sides("eyeSquint"))] += 0.12 * shut
+    face[:, list(sides("eyeWide"))] *= 1.0 - np.minimum(2.0 * shut, 1.0)
     face[:, list(sides("browDown"))] += 0.05 * shut
     face[:, list(sides("mouthSmile"))] += 0.01 * shut

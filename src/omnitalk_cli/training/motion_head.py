@@ -100,7 +100,7 @@ def gaze(
     now = np.arange(frames) / MEL_RATE
     times = renewal(rng, frames / MEL_RATE, style.fixation, 0.18)
     count = len(times) + 1
-    targets = rng.normal(0.0, (1.0, 0.6), (count, 2)) * style.gaze_width * 1.2
+    targets = rng.normal(0.0, (1.0, 0.75), (count, 2)) * style.gaze_width * 1.2
     targets = np.clip(targets, (-0.42, -0.3), (0.42, 0.3))
     at_camera = rng.random(count) >= style.aversion
     # Looking at somebody, the eyes still walk between eyes and mouth.
@@ -117,10 +117,10 @@ def gaze(
         + style.gaze_offset[1]
     )  # fmt: skip
     both = smooth(np.stack([yaw, pitch], axis=1), 0.016)
-    both[:, 1] += 0.10 * blink * (0.3 + style.blink_depth)
+    both[:, 1] += style.blink_gaze * blink
     own = style.personal(20, 4) * (0.02, 0.015, 0.02, 0.015)
-    noise = style.gaze_jitter * coloured(rng, frames, 4, 2.0, 12.0)
-    limits = np.array([0.6, 0.45, 0.6, 0.45])
+    noise = style.gaze_jitter * coloured(rng, frames, 4, 0.7, 6.0)
+    limits = np.array([0.65, 0.55, 0.65, 0.55])
     eyes = np.concatenate([both, both], axis=1) + own + noise
     return limits * np.tanh(eyes / limits), follow[:, ::-1]
 
