@@ -78,24 +78,20 @@ def cut(picture: NDArray[np.uint8], crop: Crop, side: int) -> NDArray[np.uint8]:
     """The square ``crop`` of ``picture`` [H,W,3] as ``[side,side,3]``, border replicated."""
     height, width = picture.shape[:2]
     scale = crop.size / side
-    if scale > 1:
+    if scale > 1.001:
         # Shrinking: average whole pixels first, which an interpolating warp would skip.
         x0, y0 = round(crop.x), round(crop.y)
         x1, y1 = x0 + round(crop.size), y0 + round(crop.size)
         part = picture[max(y0, 0) : min(y1, height), max(x0, 0) : min(x1, width)]
         pad = (max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0))
-        if any(pad):
-            part = cv2.copyMakeBorder(part, *pad, cv2.BORDER_REPLICATE)
-        exact = part.shape[0] == part.shape[1] == side
-        return part if exact else cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA)
+        whole = cv2.copyMakeBorder(part, *pad, cv2.BORDER_REPLICATE) if any(pad) else part
+        return np.asarray(cv2.resize(whole, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
     # Pixel centres: source = scale · (target + ½) + corner − ½.
     matrix = np.array(
         [[scale, 0, crop.x + scale / 2 - 0.5], [0, scale, crop.y + scale / 2 - 0.5]], np.float64
     )
-    return cv2.warpAffine(
-        picture,
-        matrix,
-        (side, side),
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(
+        picture, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
+    return np.asarray(warped, np.uint8)

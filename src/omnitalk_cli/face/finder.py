@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,10 +20,14 @@ _WEAK_SHARE = 0.25  # of the sightings of the most visible face: below, a face d
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """A face seen in sampled picture ``sample``; ``box`` encloses its 478 landmarks."""
+    """A face seen in sampled picture ``sample``; ``box`` encloses its 478 landmarks.
+
+    ``sharpness`` is the variance of the Laplacian of the face at a fixed size.
+    """
 
     sample: int
     box: Box
+    sharpness: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,29 @@ class FaceTrack:
         """Median horizontal place, in pixels."""
         return float(np.median([box.centre[0] for box in self.boxes]))
 
+    def between(self, first: int, last: int) -> FaceTrack | None:
+        """The sightings in samples ``first`` … ``last`` − 1 only, None if there are none."""
+        kept = tuple(s for s in self.sightings if first <= s.sample < last)
+        return track_of(kept) if kept else None
+
+    def scaled(self, factor: float) -> FaceTrack:
+        """The track in pictures enlarged by ``factor``."""
+        return track_of(replace(s, box=s.box.scaled(factor)) for s in self.sightings)
+
+
+def track_of(sightings: Iterable[Sighting]) -> FaceTrack:
+    """A track with its visibility worked out."""
+    sightings = tuple(sightings)
+    return FaceTrack(
+        sightings=sightings, visibility=sum(s.box.side * s.box.score for s in sightings)
+    )
+
+
+def rank(tracks: Iterable[FaceTrack]) -> list[FaceTrack]:
+    """The most visible first, passing glimpses left out."""
+    ordered = sorted(tracks, key=lambda track: -track.visibility)
+    return [t for t in ordered if t.visibility >= _WEAK_SHARE * ordered[0].visibility]
+
 
 class FaceFinder:
     """Looks at one sampled picture after another; a context manager over its two networks."""
@@ -58,7 +86,7 @@ class FaceFinder:
         self._detector = FaceDetector()
         self._mesh = FaceMesh(still=True)
         self._open: list[list[Sighting]] = []
-        self._samples = 0
+        self.samples = 0
 
     def __enter__(self) -> FaceFinder:
         return self
@@ -71,27 +99,21 @@ class FaceFinder:
         """Find the faces in the next sampled picture [H,W,3] and remember them."""
         boxes = self._confirmed(picture, self._detected(picture))
         for box in boxes:
-            self._track_for(box).append(Sighting(sample=self._samples, box=box))
-        self._samples += 1
+            sighting = Sighting(sample=self.samples, box=box, sharpness=_sharpness(picture, box))
+            self._track_for(box).append(sighting)
+        self.samples += 1
         return boxes
 
     def faces(self) -> list[FaceTrack]:
-        """Everyone seen so far, the most visible first. Passing glimpses are left out."""
-        tracks = [
-            FaceTrack(
-                sightings=tuple(track), visibility=sum(s.box.side * s.box.score for s in track)
-            )
-            for track in self._open
-        ]
-        tracks.sort(key=lambda track: -track.visibility)
-        return [t for t in tracks if t.visibility >= _WEAK_SHARE * tracks[0].visibility]
+        """Everyone seen so far, in no order. One person may have several tracks (cuts)."""
+        return [track_of(track) for track in self._open]
 
     def _detected(self, picture: NDArray[np.uint8]) -> list[Box]:
         """Whole picture, then where faces were last, then finer and finer tiles."""
         boxes = self._detector.boxes(picture)
         for track in self._open:
             last = track[-1]
-            if last.sample >= self._samples - 3 and not _known(last.box, boxes):
+            if last.sample >= self.samples - 3 and not _known(last.box, boxes):
                 window = _around(last.box, picture)
                 boxes += [b for b in self._inside(picture, window) if not _known(b, boxes)]
         if boxes:
@@ -107,8 +129,7 @@ class FaceFinder:
     def _inside(self, picture: NDArray[np.uint8], window: tuple[int, int, int, int]) -> list[Box]:
         x, y, width, height = window
         return [
-            Box(x=b.x + x, y=b.y + y, width=b.width, height=b.height, score=b.score)
-            for b in self._detector.boxes(picture[y : y + height, x : x + width])
+            box.moved(x, y) for box in self._detector.boxes(picture[y : y + height, x : x + width])
         ]
 
     def _confirmed(self, picture: NDArray[np.uint8], boxes: list[Box]) -> list[Box]:
@@ -136,18 +157,27 @@ class FaceFinder:
         best, least = None, 1.0
         for track in self._open:
             last = track[-1]
-            if last.sample == self._samples:
+            if last.sample == self.samples:
                 continue
             side = max(box.side, last.box.side)
             away = float(np.hypot(*np.subtract(box.centre, last.box.centre))) / side
             unlike = abs(float(np.log(box.side / last.box.side)))
-            cost = max(away, unlike / 0.7) / min(self._samples - last.sample, 2)
+            cost = max(away, unlike / 0.7) / min(self.samples - last.sample, 2)
             if cost < least:
                 best, least = track, cost
         if best is None:
             best = []
             self._open.append(best)
         return best
+
+
+def _sharpness(picture: NDArray[np.uint8], box: Box) -> float:
+    x, y = max(0, round(box.x)), max(0, round(box.y))
+    face = picture[y : round(box.y + box.height), x : round(box.x + box.width)]
+    if min(face.shape[:2]) < 8:
+        return 0.0
+    small = cv2.resize(face, (128, 128), interpolation=cv2.INTER_AREA)
+    return float(cv2.Laplacian(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
 
 
 def _known(box: Box, boxes: list[Box]) -> bool:

@@ -19,8 +19,14 @@ from omnitalk_cli.face.codes import CODE_COUNT, GAZE, LIVE_EXPRESSION, ROTATION,
 from omnitalk_cli.face.neutral import estimate_neutral, open_lids, set_iris_rest
 from omnitalk_cli.face.pose import Pose, align, start_pose
 from omnitalk_cli.face.regions import FIT_POINTS
-from omnitalk_cli.face.rig import EYE_RADIUS, LEFT_IRIS, OUTER_EYE_CORNERS, RIGHT_IRIS, FaceRig
-from omnitalk_cli.face.rig import rotation_angles
+from omnitalk_cli.face.rig import (
+    EYE_RADIUS,
+    LEFT_IRIS,
+    OUTER_EYE_CORNERS,
+    RIGHT_IRIS,
+    FaceRig,
+    rotation_angles,
+)
 from omnitalk_cli.face.smoothing import fill_gaps
 from omnitalk_cli.types import Float, PoseFrame
 
@@ -112,7 +118,7 @@ def _personal_neutral(observed: Float, rig: FaceRig, options: FitOptions) -> Flo
     for _ in range(options.neutral_rounds):
         # Frames far apart in time have no temporal tie.
         pose, beta = _solve(some, neutral, rig, options, temporal=0.0)
-        neutral, beta = estimate_neutral(some, pose, beta, rig, options.depth_weight)
+        neutral = estimate_neutral(some, pose, beta, rig, options.depth_weight)
     pose = align(some, pose, rig.basis, beta, neutral)
     return set_iris_rest(some, pose, neutral)
 
@@ -146,9 +152,9 @@ def _solve(
         jacobian = _pose_jacobian(turned)  # [N,6,P,3]
         weighted = jacobian * weight
         frames = len(turned)
-        pose_hessian = weighted.reshape(frames, 6, -1) @ jacobian.reshape(
-            frames, 6, -1
-        ).transpose(0, 2, 1)
+        pose_hessian = weighted.reshape(frames, 6, -1) @ jacobian.reshape(frames, 6, -1).transpose(
+            0, 2, 1
+        )
         pose_gradient = (weighted.reshape(frames, 6, -1) @ residual.reshape(frames, -1, 1))[..., 0]
         motion = pose.rotation * pose.scale[:, None, None]  # d(picture) / d(model)
         cross = (weighted @ motion[:, None]).reshape(frames * 6, -1) @ basis.T

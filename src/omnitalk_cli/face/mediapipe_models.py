@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -42,6 +42,20 @@ class Box:
     def centre(self) -> tuple[float, float]:
         """Middle of the box."""
         return self.x + self.width / 2, self.y + self.height / 2
+
+    def moved(self, x: float, y: float) -> Box:
+        """The box shifted by (x, y)."""
+        return replace(self, x=self.x + x, y=self.y + y)
+
+    def scaled(self, factor: float) -> Box:
+        """The box in a picture enlarged by ``factor``."""
+        return replace(
+            self,
+            x=self.x * factor,
+            y=self.y * factor,
+            width=self.width * factor,
+            height=self.height * factor,
+        )
 
     def overlap(self, other: Box) -> float:
         """Shared area over the area of the smaller box."""
@@ -143,7 +157,8 @@ class FaceDetector(_Network):
         if longest > 640:  # the network sees 192 pixels: spare it the large copy
             scale = 640 / longest
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+            small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+            picture = np.asarray(small, np.uint8)
         found = []
         for detection in self._run(picture, "detections"):
             box = detection.location_data.relative_bounding_box

@@ -12,7 +12,7 @@ from omnitalk_cli.types import Float
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pose:
-    """``M`` of Eq. 1: ``scale · rotation @ x + place``; [N,3,3], [N], [N,3] (z of place is free)."""
+    """``M`` of Eq. 1, ``scale · rotation @ x + place``: [N,3,3], [N], [N,3] (depth is free)."""
 
     rotation: Float
     scale: Float

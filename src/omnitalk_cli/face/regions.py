@@ -36,7 +36,9 @@ def _fit_points() -> Indices:
     """All feature points, filled up evenly from the cheeks and the forehead."""
     features = np.unique(np.concatenate([LIPS, LIDS, BROWS, JAW, _FOREHEAD, _NOSE]))
     rest = np.setdiff1d(np.arange(468), features)
-    chosen = rest[np.linspace(0, len(rest) - 1, FIT_POINT_COUNT - len(features)).round().astype(int)]
+    chosen = rest[
+        np.linspace(0, len(rest) - 1, FIT_POINT_COUNT - len(features)).round().astype(int)
+    ]
     return np.sort(np.concatenate([features, chosen]))
 
 

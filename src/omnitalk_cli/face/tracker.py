@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.face.crop import choose_crop
-from omnitalk_cli.face.finder import FaceFinder, FaceTrack
+from omnitalk_cli.face.finder import FaceTrack, rank
 from omnitalk_cli.face.mediapipe_models import Box, FaceMesh
 from omnitalk_cli.face.smoothing import fill_gaps, gaps, smooth
 from omnitalk_cli.types import Crop, Float
@@ -22,22 +21,28 @@ _STRAY = 0.6  # a mesh further from where the face was than this, in face sides,
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenFace:
-    """The face to follow: where it was seen, its square, and how many others there are."""
+    """The face to follow, its square, and the others that are seen at the same time."""
 
     track: FaceTrack
     crop: Crop
-    others: int
+    others: tuple[FaceTrack, ...]
+
+    @property
+    def in_square(self) -> int:
+        """How many faces the square holds at some time, this one included."""
+        square = Box(x=self.crop.x, y=self.crop.y, width=self.crop.size, height=self.crop.size)
+        return 1 + sum(any(square.overlap(b) > 0.5 for b in other.boxes) for other in self.others)
 
 
 def choose_face(
-    finder: FaceFinder, size: tuple[int, int], *, name: str, index: int | None = None
+    faces: list[FaceTrack], size: tuple[int, int], *, name: str, index: int | None = None
 ) -> ChosenFace:
-    """The most visible face, or number ``index`` counted from the left from 0.
+    """The most visible of ``faces``, or number ``index`` counted from the left from 0.
 
     ``size`` is the picture's (width, height), ``name`` the file for messages. Raises InputError
     when there is no face, or no such number.
     """
-    faces = finder.faces()
+    faces = rank(faces)
     if not faces:
         raise InputError(
             f"no face found in {name}; use a clip in which a face is seen from the front, "
@@ -46,11 +51,13 @@ def choose_face(
     chosen = faces[0]
     if index is not None:
         if not 0 <= index < len(faces):
-            count = "one face" if len(faces) == 1 else f"{len(faces)} faces"
-            raise InputError(f"{name}: there is no face {index}; {count} found, counted from 0")
+            count = "one face is" if len(faces) == 1 else f"{len(faces)} faces are"
+            raise InputError(
+                f"{name}: there is no face {index}; {count} seen, counted from the left from 0"
+            )
         chosen = sorted(faces, key=lambda track: track.middle)[index]
     crop = choose_crop(chosen.boxes, *size)
-    others = sum(1 for face in faces if face is not chosen and face.samples & chosen.samples)
+    others = tuple(f for f in faces if f is not chosen and f.samples & chosen.samples)
     return ChosenFace(track=chosen, crop=crop, others=others)
 
 
@@ -127,32 +134,22 @@ class LandmarkTracker:
 def longest_run(
     found: NDArray[np.bool_], fps: float, *, max_gap: float = MAX_GAP_SECONDS
 ) -> tuple[int, int]:
-    """First and one past the last frame of the longest stretch without a long gap."""
-    breaks = [(a, b) for a, b in gaps(found) if (b - a) / fps > max_gap or a == 0 or b == len(found)]
-    edges = [0, *(edge for pair in breaks for edge in pair), len(found)]
-    runs = list(zip(edges[::2], edges[1::2], strict=True))
-    return max(runs, key=lambda run: run[1] - run[0])
+    """First and one past the last frame of the longest stretch that ends with a face at both ends
+    and has no long gap. (0, 0) when nothing was found."""
+    best, start = (0, 0), 0
+    for lost, after in [*gaps(found), (len(found), len(found))]:
+        long = (after - lost) / fps > max_gap or lost == 0 or after == len(found)
+        if not long:
+            continue
+        if lost - start > best[1] - best[0]:
+            best = (start, lost)
+        start = after
+    return best
 
 
 def finish(points: Float, found: NDArray[np.bool_]) -> Float:
     """Fill the gaps and smooth: raw landmarks [N,478,3] → [N,478,3]."""
     return smooth(fill_gaps(points, found))
-
-
-def track_squares(squares: Iterable[NDArray[np.uint8]], *, fps: float, name: str) -> Float:
-    """Landmarks [N,478,3] of the face in square pictures [side,side,3].
-
-    Raises InputError with the times when the face is not seen at the ends or for too long.
-    """
-    with LandmarkTracker() as tracker:
-        for square in squares:
-            tracker.add(square)
-        points, found = tracker.result()
-    if not found.any():
-        raise InputError(f"no face found in {name}")
-    if longest_run(found, fps) != (0, len(found)):
-        raise InputError(f"{name}: {lost_times(found, fps)}")
-    return finish(points, found)
 
 
 def lost_times(found: NDArray[np.bool_], fps: float, *, start: float = 0.0) -> str:

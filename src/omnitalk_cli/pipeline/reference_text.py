@@ -1,0 +1,70 @@
+"""What is said in a reference: given, beside the clip, recognised, or not known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from omnitalk_cli.errors import InputError
+from omnitalk_cli.media.decode import decode_audio
+from omnitalk_cli.pipeline.reference_window import Window
+from omnitalk_cli.speech.asr import ASR_RATE, Transcript, find_model, transcribe
+
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_COVERED = 0.95  # share of the clip that a window must hold for the clip's text to be its own
+
+
+def sidecar(clip: Path) -> str:
+    """The text beside ``clip`` (same name, ``.txt``), empty if there is none.
+
+    Raises InputError when it is not UTF-8.
+    """
+    path = clip.with_suffix(".txt")
+    if not path.is_file():
+        return ""
+    try:
+        return " ".join(path.read_text(encoding="utf-8-sig").split())
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: the transcript is not UTF-8 text") from error
+
+
+def transcript(
+    clip: Path,
+    audio: Path,
+    window: Window,
+    *,
+    total: float,
+    text: str | None,
+    language: str,
+    model: str | None,
+    notes: Callable[[str], None],
+) -> Transcript:
+    """The words of ``window``: ``text`` if given, else the sidecar's, else recognised, else none.
+
+    The sidecar is taken only if the window is (nearly) the whole clip of ``total`` seconds; of a
+    part, recognition knows better. ``language`` is a code or ``auto``.
+    """
+    if text is not None:
+        text = " ".join(text.split())
+        return Transcript(text=text, language=spoken_language(text, language), words=())
+    beside = sidecar(clip)
+    if beside and window.seconds >= _COVERED * total:
+        return Transcript(text=beside, language=spoken_language(beside, language), words=())
+    folder = find_model(model)
+    if folder is None:
+        part = " for the part that is used" if beside else ""
+        notes(
+            f"{clip.name}: no transcript{part} and no speech recognition model; the embedded model "
+            "works without (--ref-text gives one)"
+        )
+        return Transcript(text="", language=spoken_language("", language), words=())
+    sound = decode_audio(audio, rate=ASR_RATE, start=window.start, seconds=window.seconds)
+    return transcribe(sound, folder, language=None if language == "auto" else language)
+
+
+def spoken_language(text: str, language: str) -> str:
+    """``language``, or for ``auto`` what the script of ``text`` tells: ``zh`` or ``en``."""
+    if language != "auto":
+        return language
+    return "zh" if _HAN.search(text) else "en"
