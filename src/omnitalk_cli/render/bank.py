@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.progress import Progress, silent
+from omnitalk_cli.render.appearance import learn_appearance
 from omnitalk_cli.render.cavity import lip_colour
 from omnitalk_cli.render.compositor import Layer, pixel_grid
-from omnitalk_cli.render.features import Features, features_of
-from omnitalk_cli.render.flow import FlowGrid, build_grid
+from omnitalk_cli.render.features import Features, features_of, mouth_inputs
+from omnitalk_cli.render.flow import FlowGrid, TargetFlow, build_grid
 from omnitalk_cli.render.geometry import Geometry, geometry_of
 from omnitalk_cli.render.limits import PoseLimits, limits_of
-from omnitalk_cli.render.patches import Crop, PatchKind, cut
+from omnitalk_cli.render.patches import Crop, PatchKind, cut, patch_mask, warp_patch
 from omnitalk_cli.render.plan import Planner, build_planner
 from omnitalk_cli.render.plate import Plate, build_plate
-from omnitalk_cli.render.topology import LIPS_OUTER, build_topology
+from omnitalk_cli.render.topology import BROWS, LIPS_OUTER, build_topology
 from omnitalk_cli.types import Float, PoseFrame, Reference
 
 MOST_FRAMES = 300
@@ -142,12 +143,21 @@ def build_bank(
     keys = choose_keys(features, sharpness)
     layers = [Layer(picture=np.dstack([frames[key], mattes[key]])) for key in keys]
     lips, lid_a, lid_b = grid.sharp_parts
-    lids = np.concatenate([lid_a, lid_b])
+    half = len(BROWS) // 2
+    eyes = (
+        np.concatenate([lid_a, topology.places(BROWS[:half])]),
+        np.concatenate([lid_b, topology.places(BROWS[half:])]),
+    )
 
     def crops(part: NDArray[np.int64]) -> tuple[Crop, ...]:
         places = geometry.vertices[:, part]
         return tuple(map(cut, frames, places, geometry.scale.tolist()))
 
+    mouth_kind = PatchKind(groups=(lips,), grow=(1.5, 1.6), feather=0.07, gaze=False)
+    mouths = crops(lips)
+    look = learn_appearance(
+        _textures(mouths, mouth_kind, geometry, features, grid), mouth_inputs(features)
+    )
     return MeshBank(
         size=size,
         grid=grid,
@@ -156,11 +166,11 @@ def build_bank(
         key_indices=keys,
         layers=tuple(layers),
         plate=build_plate(frames, mattes),
-        mouth_kind=PatchKind(groups=(lips,), grow=(1.35, 1.35), feather=0.06, gaze=False),
-        mouths=crops(lips),
-        eye_kind=PatchKind(groups=(lid_a, lid_b), grow=(1.25, 1.3), feather=0.035, gaze=True),
-        eyes=crops(lids),
-        planner=build_planner(take(features, keys), features),
+        mouth_kind=mouth_kind,
+        mouths=mouths,
+        eye_kind=PatchKind(groups=eyes, grow=(1.25, 1.15), feather=0.05, gaze=True),
+        eyes=crops(np.concatenate(eyes)),
+        planner=build_planner(take(features, keys), features, look),
         inner_lips=lips[len(LIPS_OUTER) :],
         lip_colour=np.median(
             [
@@ -173,3 +183,28 @@ def build_bank(
         pose_frame=pose_frame,
         limits=limits_of(codes),
     )
+
+
+def _textures(
+    crops: tuple[Crop, ...],
+    kind: PatchKind,
+    geometry: Geometry,
+    features: Features,
+    grid: FlowGrid,
+) -> NDArray[np.uint8]:
+    """Every frame's mouth [M,24,32,3], warped onto the frame whose mouth opens most usually.
+
+    The upper quartile of openings, so that the inside of the mouth has room.
+    """
+    index = int(np.argsort(features.opening)[int(0.75 * (len(crops) - 1))])
+    flow = TargetFlow(grid, geometry, index)
+    masked = patch_mask(kind, geometry.vertices[index], flow.scale, grid)
+    if masked is None:
+        return np.zeros((0, 24, 32, 3), np.uint8)
+    region, pixels = masked[0], pixel_grid(grid.size)
+    pictures = [
+        warp_patch(crop, flow.to(geometry, source), region, pixels)
+        for source, crop in enumerate(crops)
+    ]
+    small = [cv2.resize(picture, (32, 24), interpolation=cv2.INTER_AREA) for picture in pictures]
+    return np.stack(small)

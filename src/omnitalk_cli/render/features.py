@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from omnitalk_cli.render.appearance import Appearance
 from omnitalk_cli.render.geometry import Geometry
 from omnitalk_cli.render.topology import BROWS, IRISES, LIPS
 from omnitalk_cli.types import Float
 
+LOOK_WEIGHT = 0.6
 # (upper lid, lower lid, corner, corner) per eye.
 _EYES = ((159, 145, 33, 133), (386, 374, 362, 263))
 
@@ -56,18 +58,27 @@ def base_distance(target: Features, bank: Features) -> Float:
     )
 
 
-def mouth_distance(target: Features, bank: Features) -> Float:
-    """[N,M] how badly bank frames serve as mouth picture: 40 lip points, then pose."""
-    return _point_rms(target.lips, bank.lips) + 0.05 * _distance(target.pose, bank.pose)
+def mouth_inputs(features: Features) -> Float:
+    """[N,83] what the look of the lips is predicted from: lip points and pose, about unit size."""
+    return np.concatenate([features.lips, features.pose], axis=1) / 5
+
+
+def mouth_distance(target: Features, bank: Features, look: Appearance | None) -> Float:
+    """[N,M] how badly bank frames serve as mouth picture: 40 lip points, pose, expected look."""
+    distance = _point_rms(target.lips, bank.lips) + 0.05 * _distance(target.pose, bank.pose)
+    if look is not None:
+        distance += LOOK_WEIGHT * look.distance(mouth_inputs(target))
+    return distance
 
 
 def eye_distance(target: Features, bank: Features) -> Float:
-    """[N,M] how badly bank frames serve as eye picture: openness, gaze where open, then pose."""
+    """[N,M] how badly bank frames serve as eye picture: openness, gaze where open, brows, pose."""
     usual = max(1e-3, float(np.median(bank.openness)))
     open_eyes = np.minimum(1, target.openness.mean(axis=1) / usual)[:, None]
     return (
         0.6 * _distance(target.openness, bank.openness)
         + 0.8 * open_eyes * _distance(target.gaze, bank.gaze) / np.sqrt(2)
+        + 0.4 * _point_rms(target.brows, bank.brows)
         + 0.1 * _distance(target.pose, bank.pose)
     )
 

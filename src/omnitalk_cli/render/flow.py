@@ -43,10 +43,7 @@ def build_grid(size: int, topology: Topology) -> FlowGrid:
     """Make the grid for square pictures of ``size`` pixels."""
     axis = (np.arange(GRID, dtype=np.float32) + 0.5) * (size / GRID) - 0.5
     points = np.stack(np.meshgrid(axis, axis), axis=-1)
-    place = {int(point): index for index, point in enumerate(topology.points)}
-    parts = tuple(
-        np.array([place[int(point)] for point in group]) for group in (LIPS, LID_A, LID_B)
-    )
+    parts = tuple(topology.places(group) for group in (LIPS, LID_A, LID_B))
     return FlowGrid(size=size, points=points, topology=topology, sharp_parts=parts)
 
 

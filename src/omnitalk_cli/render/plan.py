@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from omnitalk_cli.render.appearance import Appearance
 from omnitalk_cli.render.features import Features, base_distance, eye_distance, mouth_distance
 from omnitalk_cli.types import Float
 
@@ -41,6 +42,7 @@ class Planner:
 
     keys: Features
     bank: Features
+    look: Appearance | None
     base_moves: Float
     mouth_moves: Float
     eye_moves: Float
@@ -56,24 +58,28 @@ class Planner:
         for start in range(0, count, BLOCK):
             target = features(start, min(count, start + BLOCK + LOOK_AHEAD))
             base = viterbi(base_distance(target, self.keys), self.base_moves, before[0])
-            mouth = viterbi(mouth_distance(target, self.bank), self.mouth_moves, before[1])
+            mouth = viterbi(
+                mouth_distance(target, self.bank, self.look), self.mouth_moves, before[1]
+            )
             eyes = viterbi(eye_distance(target, self.bank), self.eye_moves, before[2])
             block = list(zip(base.tolist(), mouth.tolist(), eyes.tolist(), strict=True))[:BLOCK]
             yield from block
             before = block[-1]
 
 
-def build_planner(keys: Features, bank: Features) -> Planner:
+def build_planner(keys: Features, bank: Features, look: Appearance | None) -> Planner:
     """Costs of going from one bank picture to another."""
     base = BASE_SWITCH + base_distance(keys, keys)
     np.fill_diagonal(base, 0)
-    mouth = MOUTH_SWITCH + 0.25 * mouth_distance(bank, bank)
+    mouth = MOUTH_SWITCH + 0.25 * mouth_distance(bank, bank, None)
     eyes = EYE_SWITCH + 0.25 * eye_distance(bank, bank)
     for step in range(FOLLOWING + 1):
         rows = np.arange(len(mouth) - step)
         mouth[rows, rows + step] = 0
         eyes[rows, rows + step] = 0
-    return Planner(keys=keys, bank=bank, base_moves=base, mouth_moves=mouth, eye_moves=eyes)
+    return Planner(
+        keys=keys, bank=bank, look=look, base_moves=base, mouth_moves=mouth, eye_moves=eyes
+    )
 
 
 def viterbi(cost: Float, moves: Float, before: int | None) -> NDArray[np.int64]:

@@ -55,6 +55,11 @@ class Topology:
     rings: Float
     triangles: NDArray[np.int64]
 
+    def places(self, landmarks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Vertex indices of ``landmarks``, which must be mesh points."""
+        place = {int(point): index for index, point in enumerate(self.points)}
+        return np.array([place[int(point)] for point in landmarks], np.int64)
+
     @property
     def outermost(self) -> slice:
         """Vertices of the outermost ring, which stay where the head's similarity puts them."""
