@@ -9,7 +9,7 @@ import typer
 
 from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
-from omnitalk_cli.cli.stages import get_reference, given, reference_text
+from omnitalk_cli.cli.stages import get_reference, given, reference_options
 from omnitalk_cli.pipeline.settings import check_input, check_output, make_folder, plain_name
 
 
@@ -25,6 +25,7 @@ def extract(
     ref_text: opt.RefText = None,
     ref_start: opt.RefStart = None,
     ref_seconds: opt.RefSeconds = None,
+    ref_audio: opt.RefAudio = None,
     face: opt.Face = None,
     lang: opt.Lang = "auto",
     size: opt.Size = None,
@@ -43,10 +44,14 @@ def extract(
         check_output(path, suffixes=(".safetensors",), overwrite=overwrite, inputs=(clip,))
         reference, cached = get_reference(
             clip,
-            options=given(
-                start=ref_start, seconds=ref_seconds, face_index=face, frame_size=size,
-                ref_text=reference_text(ref_text), asr_model=asr_model, language=lang,
-            ),
+            options={
+                **reference_options(
+                    clip, ref_text=ref_text, ref_start=ref_start, ref_seconds=ref_seconds,
+                    ref_audio=ref_audio, face=face, asr_model=asr_model, size=None,
+                ),
+                **given(frame_size=size),
+                "language": lang,
+            },
             cache=cache,
             console=console,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from omnitalk_cli.cli.stages import (
     perform,
     produce,
     read_script,
-    reference_text,
+    reference_options,
     script_name,
     script_source,
     speech_options,
@@ -46,6 +46,7 @@ def generate(
     ref_text: opt.RefText = None,
     ref_start: opt.RefStart = None,
     ref_seconds: opt.RefSeconds = None,
+    ref_audio: opt.RefAudio = None,
     face: opt.Face = None,
     asr_model: opt.AsrModel = None,
     cache: opt.Cache = True,
@@ -87,9 +88,9 @@ def generate(
         path = output or default_output(ref, source if isinstance(source, Path) else None, ".mp4")
         check_output(path, suffixes=(".mp4",), overwrite=overwrite, inputs=inputs)
         script = read_script(source, lang)
-        extraction = given(
-            start=ref_start, seconds=ref_seconds, face_index=face, asr_model=asr_model,
-            ref_text=reference_text(ref_text),
+        extraction = reference_options(
+            ref, ref_text=ref_text, ref_start=ref_start, ref_seconds=ref_seconds,
+            ref_audio=ref_audio, face=face, asr_model=asr_model, size=size,
         )  # fmt: skip
         speech = given(
             steps=steps, cfg_text=cfg_text, cfg_audio=cfg_audio, cfg_video=cfg_video,

@@ -90,6 +90,15 @@ RefStart = Annotated[
         metavar="SECONDS",
     ),
 ]
+RefAudio = Annotated[
+    Path | None,
+    option(
+        "--ref-audio",
+        text="Another recording of the voice; with it --ref may be a still picture.",
+        panel=REFERENCE,
+        metavar="FILE",
+    ),
+]
 RefSeconds = Annotated[
     float | None,
     option("--ref-seconds", text="Longest reference, in seconds.", panel=REFERENCE),

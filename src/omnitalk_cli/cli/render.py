@@ -13,7 +13,7 @@ from omnitalk_cli.cli.stages import (
     get_reference,
     given,
     produce,
-    reference_text,
+    reference_options,
     take_lines,
     video_options,
 )
@@ -35,6 +35,7 @@ def render(
     ref_text: opt.RefText = None,
     ref_start: opt.RefStart = None,
     ref_seconds: opt.RefSeconds = None,
+    ref_audio: opt.RefAudio = None,
     face: opt.Face = None,
     cache: opt.Cache = True,
     fps: opt.Fps = None,
@@ -72,9 +73,9 @@ def render(
         loaded = load_performance(performance)
         reference, cached = get_reference(
             ref,
-            options=given(
-                start=ref_start, seconds=ref_seconds, face_index=face,
-                ref_text=reference_text(ref_text),
+            options=reference_options(
+                ref, ref_text=ref_text, ref_start=ref_start, ref_seconds=ref_seconds,
+                ref_audio=ref_audio, face=face, asr_model=None, size=size,
             ),
             cache=cache,
             console=console,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Language = Literal["auto", "en", "zh"]
 REFERENCE_SUFFIX = ".safetensors"
+USUAL_SIZE = 512  # side of the pictures that a reference keeps
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -70,6 +71,32 @@ def reference_text(value: str | None) -> str | None:
         raise InputError(f"{path}: the transcript is not UTF-8 text") from error
 
 
+def reference_options(
+    clip: Path,
+    *,
+    ref_text: str | None,
+    ref_start: float | None,
+    ref_seconds: float | None,
+    ref_audio: Path | None,
+    face: int | None,
+    asr_model: str | None,
+    size: int | None,
+) -> dict[str, Any]:
+    """ExtractOptions' fields that were given. Pictures are kept larger for a larger video only."""
+    if ref_audio is not None:
+        check_input(ref_audio, "a recording of the person's voice")
+    large = size is not None and size > USUAL_SIZE and clip.suffix != REFERENCE_SUFFIX
+    return given(
+        start=ref_start,
+        seconds=ref_seconds,
+        face_index=face,
+        asr_model=asr_model,
+        ref_text=reference_text(ref_text),
+        audio=ref_audio,
+        frame_size=size if large else None,
+    )
+
+
 def get_reference(
     path: Path, *, options: dict[str, Any], cache: bool, console: Console
 ) -> tuple[Reference, bool]:
@@ -96,8 +123,10 @@ def get_reference(
 
 
 # Fields of ExtractOptions whose option has another name.
-_FLAGS = {"start": "ref-start", "seconds": "ref-seconds", "face_index": "face",
-          "ref_text": "ref-text", "asr_model": "asr-model", "frame_size": "size"}  # fmt: skip
+_FLAGS = {
+    "start": "ref-start", "seconds": "ref-seconds", "face_index": "face", "audio": "ref-audio",
+    "ref_text": "ref-text", "asr_model": "asr-model", "frame_size": "size",
+}  # fmt: skip
 
 
 def speech_options(

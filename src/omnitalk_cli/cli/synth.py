@@ -12,7 +12,7 @@ from omnitalk_cli.cli.stages import (
     given,
     perform,
     read_script,
-    reference_text,
+    reference_options,
     script_source,
     speech_options,
 )
@@ -41,6 +41,7 @@ def synth(
     ref_text: opt.RefText = None,
     ref_start: opt.RefStart = None,
     ref_seconds: opt.RefSeconds = None,
+    ref_audio: opt.RefAudio = None,
     face: opt.Face = None,
     asr_model: opt.AsrModel = None,
     cache: opt.Cache = True,
@@ -83,10 +84,10 @@ def synth(
         )  # fmt: skip
         reference, cached = get_reference(
             ref,
-            options=given(
-                start=ref_start, seconds=ref_seconds, face_index=face, asr_model=asr_model,
-                ref_text=reference_text(ref_text),
-            ),
+            options=reference_options(
+            ref, ref_text=ref_text, ref_start=ref_start, ref_seconds=ref_seconds,
+            ref_audio=ref_audio, face=face, asr_model=asr_model, size=None,
+        ),
             cache=cache,
             console=console,
         )  # fmt: skip
