@@ -32,11 +32,11 @@ class SourceConfig:
     voiced. ``seed`` is that of the noise.
     """
 
-    rounds: int = 6
+    rounds: int = 4
     low: float = 60.0
     high: float = 450.0
     noise_above: float = 5000.0
-    voicing: tuple[float, float] = (0.25, 0.5)
+    voicing: tuple[float, float] = (0.22, 0.45)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -54,13 +54,13 @@ class SourceConfig:
 def pitch_of_mel(mel: Tensor, config: SourceConfig) -> tuple[Tensor, Tensor]:
     """Pitch in Hz and periodicity 0…1 of every frame of a log-mel [T,100], both [T].
 
-    The mel resolves the harmonics of the lower 3 kHz; their spectrum, restored by the
+    The mel resolves the harmonics of the lowest octaves; their spectrum, restored by the
     pseudo-inverse of the filter bank, has an autocorrelation whose first high peak is the period.
     Periodicity is the height of that peak, corrected for the window. 13 cents median error on
-    speech, and a pitch for unvoiced frames too.
+    speech down to about 90 Hz, and a pitch for unvoiced frames too.
     """
     linear = (mel.float().exp() @ _inverse_bank().to(mel.device)).clamp_min(0.0)
-    linear[:, int(3000 * N_FFT / SAMPLE_RATE) :] = 0.0
+    linear[:, int(1500 * N_FFT / SAMPLE_RATE) :] = 0.0
     linear[:, :2] = 0.0
     correlation = torch.fft.irfft(linear, N_FFT)[:, : N_FFT // 2]
     window = torch.hann_window(N_FFT, device=mel.device)

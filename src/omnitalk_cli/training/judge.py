@@ -26,6 +26,8 @@ from omnitalk_cli.speech.mel import LOG_FLOOR, log_mel
 from omnitalk_cli.speech.vocoder import Vocoder
 from omnitalk_cli.types import MEL_RATE, Float
 
+_UNKNOWN = -100
+
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeTraining:
@@ -33,6 +35,8 @@ class JudgeTraining:
 
     A batch holds about ``batch_seconds`` of speech, no recording over ``longest_seconds``.
 
+    ``guide`` weighs a second loss that places letters by word timing and
+    fades out at the fraction ``guide_until``: CTC alone begins with a long plateau.
     ``masks`` stretches of time and of mel bins are blanked per recording (SpecAugment, arXiv
     1904.08779, lightly); ``gain`` and ``tilt`` are the standard deviations of a random level and of
     a random slope over the bins, both in natural-log units.
@@ -41,6 +45,8 @@ class JudgeTraining:
     model: JudgeConfig = field(default_factory=JudgeConfig)
     minutes: float = 10.0
     steps: int = 1_000_000
+    guide: float = 1.0
+    guide_until: float = 0.5
     batch_seconds: float = 80.0
     longest_seconds: float = 12.0
     learning_rate: float = 2e-3
@@ -58,10 +64,14 @@ class JudgeTraining:
 
 @dataclass(frozen=True, kw_only=True)
 class Spoken:
-    """A recording to listen to: log-mel [T,100] of any float type and its text."""
+    """A recording to listen to: log-mel [T,100] of any float type and its text.
+
+    ``words`` are (start, end) in seconds of the words of ``text``, where they are known.
+    """
 
     mel: np.ndarray
     text: str
+    words: tuple[tuple[float, float], ...] = ()
 
 
 def through_vocoder(item: Spoken, vocoder: Vocoder) -> Spoken:
@@ -69,7 +79,7 @@ def through_vocoder(item: Spoken, vocoder: Vocoder) -> Spoken:
     mel = torch.from_numpy(np.asarray(item.mel, dtype=np.float32))[None]
     with torch.inference_mode():
         again = log_mel(vocoder(mel))[0]
-    return Spoken(mel=again.numpy().astype(np.float16), text=item.text)
+    return Spoken(mel=again.numpy().astype(np.float16), text=item.text, words=item.words)
 
 
 def train_judge(
@@ -114,6 +124,12 @@ def train_judge(
         lengths = torch.tensor([len(target) for target in targets])
         flat = torch.tensor([i for target in targets for i in target])
         loss = ctc(logits, flat, frames, lengths) / lengths.sum()
+        guide = config.guide * max(0.0, 1 - fraction / config.guide_until)
+        if guide:
+            places = torch.stack([_places(item, logits.shape[0]) for item in batch], dim=1)
+            loss = loss + guide * nn.functional.nll_loss(
+                logits.flatten(0, 1), places.flatten(), ignore_index=_UNKNOWN
+            )
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(judge.parameters(), 2.0)
@@ -146,6 +162,23 @@ def error_rate(judge: Judge, items: Sequence[Spoken]) -> float:
     if not characters:
         raise InputError("no text to compare with")
     return edits / characters
+
+
+def _places(item: Spoken, count: int) -> Tensor:
+    """Letter of each of ``count`` network frames by word timing, ``_UNKNOWN`` where not known."""
+    places = torch.full((count,), _UNKNOWN)
+    texts = item.text.split()
+    if not item.words or len(texts) != len(item.words):
+        return places
+    places[: (len(item.mel) + 1) // 2] = 0  # blank between words
+    for text, (start, end) in zip(texts, item.words, strict=True):
+        letters = encode(text)
+        if letters:
+            edges = np.linspace(start, end, len(letters) + 1) * MEL_RATE / 2
+            # One frame in the middle of each letter, blanks around, as CTC will have it.
+            for letter, low, high in zip(letters, edges[:-1], edges[1:], strict=True):
+                places[min(round((low + high) / 2), count - 1)] = letter
+    return places
 
 
 def _fits(item: Spoken, longest: float) -> bool:
