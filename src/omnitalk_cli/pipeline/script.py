@@ -24,9 +24,9 @@ COMMA_PAUSE = 0.1  # where a long sentence is cut after a comma
 PARAGRAPH_PAUSE = 0.6
 PLAIN_PAUSE = 0.5  # "[pause]" without a number
 LONGEST_PAUSE = 30.0
-MAX_BYTES = 4 << 20
+MAX_BYTES = 1 << 20
 
-_PAUSE = re.compile(r"\[\s*pause\b([^\]\n]*)\]", re.IGNORECASE)
+_PAUSE = re.compile(r"\[\s*pause\b([^\[\]\n]*)\]", re.IGNORECASE)
 _SECONDS = re.compile(r"[\s:=]*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(s|sec|seconds?|ms)?\s*", re.I)
 _LIST_ITEM = re.compile(r"\s*(?:[-*•+]\s+|[0-9]{1,3}[.)]\s+|#{1,6}\s+)")
 _CODINGS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
@@ -64,7 +64,7 @@ def _read(path: Path) -> str:
         if path.is_dir():
             raise InputError(f"{path}: is a folder; give a text file")
         if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: is too large for a script (4 MiB at most); is it text?")
+            raise InputError(f"{path}: is too large for a script (1 MiB at most); is it text?")
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error

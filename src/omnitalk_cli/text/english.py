@@ -215,7 +215,7 @@ def _web(match: Match[str]) -> str:
 
 def _abbreviation(match: Match[str]) -> str:
     written, dot = match["short"], match["dot"]
-    short, after = written.lower(), match.string[match.end() :]
+    short, after = written.lower(), match.string[match.end() : match.end() + 20]
     if not (dot or short in _WITHOUT_DOT):
         return match.group()
     word = _ANYWHERE.get(short)

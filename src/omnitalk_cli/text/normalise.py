@@ -22,6 +22,7 @@ _KNOWN = frozenset(Vocabulary.letters().tokens)
 _SPOKEN = _KNOWN - _DIGITS
 _LETTERS = "".join(sorted(c for c in _SPOKEN if c.isalpha()))
 _STRENGTH = ".?!;:,"  # which mark stays when several meet; "?" and "!" stand before the others
+_LONGEST_OVERRIDE = 12
 OVERRIDE = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
 
 
@@ -100,7 +101,8 @@ def check_override(characters: str, reading: str) -> None:
     """Raise InputError unless there is one syllable like "hang2" for each Chinese character."""
     syllables = reading.split()
     wrong = [s for s in syllables if not re.fullmatch(r"[a-zü]+[1-5]", s)]
-    if not characters or not syllables or wrong or len(syllables) != len(characters):
+    fits = 0 < len(characters) == len(syllables) <= _LONGEST_OVERRIDE
+    if wrong or not fits:
         raise InputError(
             f"{{{characters}|{reading}}}: give one syllable with its tone for each character, "
             "such as {行|hang2} or {银行|yin2 hang2}"

@@ -24,7 +24,9 @@ _CONJUNCTIONS = frozenset(
     "to in on at by after before until since though although".split()
 )
 _STRONG = frozenset("and but or because which while when if so".split())
-_ATOM = re.compile(r"\{[^{}]*\}[,.?!;:]*")
+_ATOM = re.compile(r"\{[^{}]{0,200}\}[,.?!;:]*")
+_CONTEXT = 200  # characters around a mark that decide what it is
+_LONGEST_SENTENCE = 1000  # what is longer is no sentence; it bounds the work of every rule
 
 
 def sentences(text: str) -> list[str]:
@@ -39,22 +41,36 @@ def sentences(text: str) -> list[str]:
             found.append(text[start : match.end()].strip())
             start = match.end()
     found.append(text[start:].strip())
-    return [sentence for sentence in found if sentence]
+    return [part for sentence in found if sentence for part in _bounded(sentence)]
+
+
+def _bounded(sentence: str) -> list[str]:
+    """An endless sentence in parts: cut at spaces outside ``{…}``, or anywhere without them."""
+    parts: list[str] = []
+    while len(sentence) > _LONGEST_SENTENCE:
+        head = sentence[:_LONGEST_SENTENCE]
+        spaces = [match.start() for match in re.finditer(r"\s(?![^{}]{0,200}\})", head)]
+        cut = spaces[-1] if spaces and spaces[-1] > 0 else _LONGEST_SENTENCE
+        parts.append(sentence[:cut].strip())
+        sentence = sentence[cut:].strip()
+    return [part for part in (*parts, sentence) if part]
 
 
 def _ends(text: str, start: int, match: re.Match[str]) -> bool:
+    after = text[match.end() : match.end() + _CONTEXT]
+    before = text[max(start, match.start() - _CONTEXT) : match.start()]
     if match.group()[0] != "." or match.group().startswith(".."):
-        following = text[match.end() :].lstrip()
+        following = after.lstrip()
         # `"Really?" he said` and "well... maybe" go on.
         return not (match.group()[0] in ".!?…" and following[:1].islower())
-    following = text[match.end() :].lstrip("\"'“‘( \t\n")
+    following = after.lstrip("\"'“‘( \t\n")
     if not following:
         return True
     if following[0].islower():
         return False
-    word = text[start : match.start()].split()[-1:] or [""]
-    last = word[0].lstrip("\"'“‘([")
-    if re.fullmatch(r"[A-Z]|[0-9]{1,2}", last) and len(text[start : match.start()].split()) == 1:
+    words = before.split() or [""]
+    last = words[-1].lstrip("\"'“‘([")
+    if re.fullmatch(r"[A-Z]|[0-9]{1,2}", last) and len(words) == 1:
         return False  # an initial or the number of a list item
     if is_short_form(last):
         return False
