@@ -29,6 +29,7 @@ def _spoken(text: str) -> list[tuple[str, float]]:
         ["Apples, pears, etc. are fruit.", "Well... maybe."],
         ["1. First of all, go.", "2. Then stay."],
         ["So did I.", "And you?"],
+        ["On Dec. 5 it took 2.5 s vs. 3 min here.", "No.", "I ate a fig.", "Yes."],
     ],
 )
 def test_sentences(expected: list[str]) -> None:

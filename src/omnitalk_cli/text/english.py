@@ -72,6 +72,7 @@ _ANYWHERE = {
     "min": "minimum", "max": "maximum", "cf": "compare", "tel": "telephone",
 }  # fmt: skip
 _ALWAYS_TITLES = {"mr", "mrs", "ms", "dr", "prof"}
+_GO_ON = {"vs", "approx", "cf", "e.g", "i.e"}
 _WITHOUT_DOT = {"mr", "mrs", "ms", "dr", "prof", "etc", "vs", "jr", "sr"}
 _LETTERS = dict(
     zip(
@@ -84,10 +85,10 @@ _LETTERS = dict(
     )
 )
 _SHORT_WORDS = frozenset(
-    "all am an and any are as at be big but by can day did do few for get go had has he her him "
-    "his how i if in is it its let may me my new no non nor not now of off oh on one or our out "
-    "own per put ram rom gif pin say see she sim six so ten the to too two up us use was way we "
-    "who why yes yet you".split()
+    "ah aha all am an and any are as at be big but by can day did do few for get gif go ha had "
+    "has he her hey hi him his ho how huh i if in is it its let may me my new no non nor not now "
+    "of off oh on one or our out own per pin put ram rom say see she sim six so ten the to too "
+    "two up us use was way we who why yes yet you".split()
 )
 _ACRONYMS = frozenset("AI IT US API ASAP IEEE IOS RAID OEM EULA IO AWS USA USB UEFI GUI".split())
 _YEAR_BEFORE = (
@@ -111,8 +112,14 @@ _GREEK = {
 
 
 def is_short_form(word: str) -> bool:
-    """Whether ``word`` (without its dot) is an abbreviation that a name or number follows."""
-    return word.lower() in _TITLES or word.lower() in _BEFORE_NUMBERS or word in ("No", "no")
+    """Whether a sentence goes on after ``word`` (without its dot): a title, or "vs"."""
+    return word.lower() in _TITLES or word.lower() in _GO_ON
+
+
+def belongs_to_number(word: str) -> bool:
+    """Whether ``word`` (without its dot) goes on when a number follows: Fig. 3, Dec. 5, min. 2."""
+    short = word.lower()
+    return short in _BEFORE_NUMBERS or short == "no" or may_end_sentence(word)
 
 
 def may_end_sentence(word: str) -> bool:

@@ -6,7 +6,7 @@ import math
 import re
 
 from omnitalk_cli.text.characters import is_han
-from omnitalk_cli.text.english import is_short_form, may_end_sentence
+from omnitalk_cli.text.english import belongs_to_number, is_short_form, may_end_sentence
 from omnitalk_cli.text.normalise import OVERRIDE
 
 MAX_WORDS = 12
@@ -72,7 +72,7 @@ def _ends(text: str, start: int, match: re.Match[str]) -> bool:
     last = words[-1].lstrip("\"'“‘([")
     if re.fullmatch(r"[A-Z]|[0-9]{1,2}", last) and len(words) == 1:
         return False  # an initial or the number of a list item
-    if is_short_form(last):
+    if is_short_form(last) or (following[0].isdigit() and belongs_to_number(last)):
         return False
     starter = re.split(r"[^\w]", following, maxsplit=1)[0] in _STARTERS
     if re.fullmatch(r"[A-Z]|(?:[A-Za-z]\.)+[A-Za-z]", last):
