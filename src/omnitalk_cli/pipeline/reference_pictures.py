@@ -25,7 +25,7 @@ from omnitalk_cli.face.tracker import (
 from omnitalk_cli.media.decode import stream_frames
 from omnitalk_cli.media.probe import MediaInfo
 from omnitalk_cli.pipeline.reference_window import Window
-from omnitalk_cli.progress import Progress
+from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.types import Crop, Float
 
 MAX_FPS = 30
@@ -187,6 +187,20 @@ def track(
         fps=fps,
         window=window,
     )
+
+
+def follow(
+    info: MediaInfo, *, seconds: float = 10.0, side: int = 512, face_index: int | None = None
+) -> Pictures:
+    """Find and follow the face in the first ``seconds`` of a clip, sound or none."""
+    window = Window(start=0.0, seconds=min(seconds, info.video_seconds))
+    scan = scan_faces(info, start=0.0, seconds=window.seconds, progress=silent, warn=_ignore)
+    chosen = choose(scan, window, name=info.path.name, index=face_index, notes=_ignore)
+    return track(info, chosen, window, side, trim=True, progress=silent, notes=_ignore)
+
+
+def _ignore(line: str) -> None:
+    """The callback for notes that drops them."""
 
 
 def mattes(pictures: Pictures, progress: Progress) -> tuple[bytes, ...]:
