@@ -174,13 +174,17 @@ def _pace(
     """Factor on the duration model's times that gives the reference's pace (or the user's)."""
     durations = model.durations
     if options.duration is not None:
-        natural = sum(durations.seconds(s.text) for s in script.segments if s.text)
-        pauses = sum(s.pause_after for s in script.segments)
-        room = options.duration - pauses
+        texts = [segment.text for segment in script.segments if segment.text]
+        # Pauses and the silence at both ends of a piece do not stretch with the pace.
+        natural = sum(durations.spoken_seconds(text) for text in texts)
+        fixed = sum(segment.pause_after for segment in script.segments) + sum(
+            durations.seconds(text) - durations.spoken_seconds(text) for text in texts
+        )
+        room = options.duration - fixed
         if natural <= 0 or room < 0.3 * natural:
             raise UsageError(
                 f"{options.duration} s is too short for this script "
-                f"(at least {pauses + 0.3 * natural:.1f} s)"
+                f"(at least {fixed + 0.3 * natural:.1f} s)"
             )
         return room / natural
     pace = 1.0

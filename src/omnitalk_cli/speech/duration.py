@@ -57,17 +57,18 @@ class DurationModel:
 
     def seconds(self, text: str, *, pace: float = 1.0) -> float:
         """Length of the whole utterance with a little silence at both ends."""
-        times = self.word_times(text, pace=pace)
-        return (times[-1][1] if times else 0.0) + _EDGE_SECONDS
+        return pace * self.spoken_seconds(text) + 2 * _EDGE_SECONDS
+
+    def spoken_seconds(self, text: str) -> float:
+        """From the first word to the end of the last one, at pace 1; 0 without words."""
+        times = self.word_times(text, start=0.0)
+        return times[-1][1] if times else 0.0
 
     def pace(self, text: str, spoken_seconds: float) -> float:
         """The pace of a speaker who needs ``spoken_seconds`` from the first word to the last;
         held within 0.6…1.7, which covers human speech."""
-        words = text.split()
-        if not words:
-            return 1.0
-        times = self.word_times(text, start=0.0)
-        return float(np.clip(spoken_seconds / max(times[-1][1], 1e-3), 0.6, 1.7))
+        natural = self.spoken_seconds(text)
+        return float(np.clip(spoken_seconds / natural, 0.6, 1.7)) if natural else 1.0
 
     @classmethod
     def fit(

@@ -29,7 +29,8 @@ class MaskingConfig:
     """How samples are masked. Shares are probabilities, 0…1.
 
     ``drop_all``, ``drop_reference`` (audio and visual), ``drop_visual`` and ``drop_audio`` are
-    exclusive; the paper drops each condition with 0.2 independently.
+    exclusive: the embedded model is trained on just what guidance asks for. ``drop_each`` drops
+    text, audio and visual independently, as the paper does.
     """
 
     pair_share: float = 0.6
@@ -40,6 +41,15 @@ class MaskingConfig:
     drop_reference: float = 0.06
     drop_visual: float = 0.06
     drop_audio: float = 0.03
+    drop_each: float = 0.0
+
+    @classmethod
+    def paper(cls) -> MaskingConfig:
+        """The paper's masking: one span of 70–100 %, each condition dropped with 0.2."""
+        return cls(
+            pair_share=0.0, hide_reference_text=0.0, audio_given=0.0,
+            drop_all=0.0, drop_reference=0.0, drop_visual=0.0, drop_audio=0.0, drop_each=0.2,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +166,10 @@ class Sampler:
         m = self.masking
         edges = np.cumsum([m.drop_all, m.drop_reference, m.drop_visual, m.drop_audio])
         kind = torch.from_numpy(np.searchsorted(edges, self.rng.random(count), side="right"))
+        each = torch.from_numpy(self.rng.random((3, count)) < m.drop_each)
         condition = Condition.of(audio, visual, ~audio_target, ~visual_target).drop(
-            audio=(kind == 0) | (kind == 1) | (kind == 3),
-            visual=(kind == 0) | (kind == 1) | (kind == 2),
+            audio=(kind == 0) | (kind == 1) | (kind == 3) | each[0],
+            visual=(kind == 0) | (kind == 1) | (kind == 2) | each[1],
         )
         return Batch(
             audio=audio,
@@ -167,7 +178,7 @@ class Sampler:
             visual_target=visual_target,
             condition=condition,
             text=stack_text(alignments),
-            drop_text=kind == 0,
+            drop_text=(kind == 0) | each[2],
         )
 
     def _stream(self, frames: int) -> tuple[list[Utterance], int]:
