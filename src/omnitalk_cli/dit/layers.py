@@ -44,7 +44,7 @@ class TimeEmbedding(nn.Module):
         rate = torch.exp(steps * (-math.log(10_000.0) / (half - 1)))
         angle = 1000.0 * time.float()[:, None] * rate
         features = torch.cat([angle.sin(), angle.cos()], dim=-1)
-        return self.mlp(features.to(self.mlp[0].weight.dtype))
+        return self.mlp(features.to(next(self.parameters()).dtype))
 
 
 class GlobalResponseNorm(nn.Module):

@@ -246,6 +246,7 @@ class DualBranchDiT(nn.Module):
         )
         if noisy_visual is None:
             for block in self.fusion:
+                assert isinstance(block, FusionBlock)
                 a = block.audio(a, at)
             return self.audio.finish(a, at), None
         vt = self.visual.context(time, summary, angles, token_mask)

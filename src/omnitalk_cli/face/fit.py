@@ -41,8 +41,8 @@ class FitOptions:
 
     steps: int = 3
     sweeps: int = 4
-    ridge: float = 1e-4
-    temporal: float = 3e-4
+    ridge: float = 5e-5
+    temporal: float = 1e-4
     depth_weight: float = 0.02
     neutral_rounds: int = 4
     neutral_frames: int = 150

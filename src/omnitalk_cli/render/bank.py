@@ -15,7 +15,7 @@ from omnitalk_cli.render.appearance import learn_appearance
 from omnitalk_cli.render.cavity import lip_colour
 from omnitalk_cli.render.compositor import Layer, pixel_grid
 from omnitalk_cli.render.features import Features, features_of, mouth_inputs
-from omnitalk_cli.render.flow import FlowGrid, TargetFlow, build_grid
+from omnitalk_cli.render.flow import GRID, FlowGrid, TargetFlow, build_grid
 from omnitalk_cli.render.geometry import Geometry, geometry_of
 from omnitalk_cli.render.limits import PoseLimits, limits_of
 from omnitalk_cli.render.patches import Crop, PatchKind, cut, patch_mask, warp_patch
@@ -30,9 +30,13 @@ MOST_KEYS = 24
 
 @dataclass(frozen=True, kw_only=True)
 class MeshBank:
-    """The reference, ready to be warped: base keys, crops of all frames, geometry, plate."""
+    """The reference, ready to be warped: base keys, crops of all frames, geometry, plate.
+
+    ``size`` is the side of the pictures inside, ``frame_size`` of those given out.
+    """
 
     size: int
+    frame_size: int
     grid: FlowGrid
     pixels: Float
     geometry: Geometry
@@ -98,12 +102,15 @@ def bank_of(reference: Reference, *, progress: Progress = silent) -> MeshBank:
     if count == 0:
         raise InputError(f"{reference.source_name} holds no picture to render from: extract again")
     indices = np.linspace(0, count - 1, min(count, MOST_FRAMES)).round().astype(int)
+    side = max(GRID, round(reference.frame_size / GRID) * GRID)  # whole pixels per grid cell
+    zoom = side / reference.frame_size
+    home = reference.pose_frame
     frames, mattes = [], []
     for done, index in enumerate(indices):
         frame = _decode(reference.frames[index], cv2.IMREAD_COLOR, reference.source_name)
-        frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+        frames.append(cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), (side, side)))
         matte = _decode(reference.mattes[index], cv2.IMREAD_GRAYSCALE, reference.source_name)
-        mattes.append(cv2.resize(matte, frame.shape[1::-1]))
+        mattes.append(cv2.resize(matte, (side, side)))
         progress("bank", done + 1, len(indices))
     return build_bank(
         frames=frames,
@@ -111,7 +118,12 @@ def bank_of(reference: Reference, *, progress: Progress = silent) -> MeshBank:
         codes=reference.codes[indices],
         sharpness=reference.sharpness[indices],
         neutral=reference.neutral,
-        pose_frame=reference.pose_frame,
+        pose_frame=PoseFrame(
+            origin_x=(home.origin_x + 0.5) * zoom - 0.5,
+            origin_y=(home.origin_y + 0.5) * zoom - 0.5,
+            scale=home.scale * zoom,
+        ),
+        frame_size=reference.frame_size,
     )
 
 
@@ -130,10 +142,12 @@ def build_bank(
     sharpness: Float,
     neutral: Float,
     pose_frame: PoseFrame,
+    frame_size: int | None = None,
 ) -> MeshBank:
     """Bank of N pictures [S,S,3] RGB, mattes [S,S], ``codes`` [N,61], ``sharpness`` [N].
 
-    S must be a multiple of 256. ``neutral`` and ``pose_frame`` as in ``Reference``.
+    S must be a multiple of 128. ``neutral`` and ``pose_frame`` as in ``Reference``, in pixels of
+    these pictures; ``frame_size`` is the side of the pictures to give out (default S).
     """
     size = frames[0].shape[0]
     topology = build_topology(neutral)
@@ -160,6 +174,7 @@ def build_bank(
     )
     return MeshBank(
         size=size,
+        frame_size=frame_size or size,
         grid=grid,
         pixels=pixel_grid(size),
         geometry=geometry,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from omnitalk_cli.progress import Progress, silent
@@ -76,7 +77,7 @@ def _schedule(bank: MeshBank, codes: Float) -> Iterator[tuple[Geometry, int, Ste
 
 
 def draw_frame(bank: MeshBank, target: Geometry, index: int, step: Step) -> Picture:
-    """Draw frame ``index`` of ``target`` from the sources of ``step`` → [S,S,3]."""
+    """Draw frame ``index`` of ``target`` from the sources of ``step`` → [S,S,3], S = frame_size."""
     flow = TargetFlow(bank.grid, target, index)
 
     def base(key: int) -> Picture:
@@ -103,4 +104,6 @@ def draw_frame(bank: MeshBank, target: Geometry, index: int, step: Step) -> Pict
     if amount > 0:
         inner = vertices[bank.inner_lips]
         draw_cavity(picture, inner, flow.scale, bank.lip_colour, amount)
+    if bank.frame_size != bank.size:
+        picture = cv2.resize(picture, (bank.frame_size, bank.frame_size))
     return picture

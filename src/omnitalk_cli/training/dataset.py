@@ -96,7 +96,7 @@ def load_utterances(
     for path in paths:
         for item in read_shard(path):
             frames = len(item.mel) // patch * patch
-            if item.split != split or frames < 8 * patch:
+            if item.split != split or frames < 8 * patch or item.codes is None:
                 continue
             words = tuple((float(a), float(b)) for a, b in item.words)
             found.append(
