@@ -48,7 +48,7 @@ def test_motion_facts(performance: Performance) -> None:
     assert facts["blinks"] == 3
     assert facts["blinks_per_minute"] == pytest.approx(28.1, abs=0.1)
     assert facts["yaw_degrees"] == pytest.approx([-12, 12], abs=0.5)
-    assert facts["mouth_open_peak"] == pytest.approx(0.4, abs=0.01)
+    assert 0.02 < facts["lips_apart_mean"] < facts["lips_apart_peak"] < 0.4
     assert facts["roll_degrees"] == [0, 0]
 
 
@@ -56,10 +56,12 @@ def test_motion_facts_of_nothing() -> None:
     assert inspection.motion_facts(np.zeros((0, 61), np.float32), 25.0)["blinks"] == 0
 
 
-def test_lips_take_back_what_the_jaw_opens() -> None:
+def test_brows_and_lids() -> None:
     codes = np.zeros((1, 61), np.float32)
-    codes[0, CODE_INDEX["jawOpen"]], codes[0, CODE_INDEX["mouthClose"]] = 0.5, 0.4
-    assert inspection.mouth_opening(codes)[0] == pytest.approx(0.1)
+    for name in ("browDownLeft", "browDownRight", "eyeBlinkLeft"):
+        codes[0, CODE_INDEX[name]] = 0.5
+    assert inspection.brow_raise(codes)[0] == pytest.approx(-0.5)
+    assert inspection.eye_closure(codes)[0] == pytest.approx(0.25)
 
 
 def test_inspect_writes_words_json_and_a_picture(

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from omnitalk_cli.errors import InputError
+from omnitalk_cli.evaluation.motion import count_blinks, lip_opening
 from omnitalk_cli.face.codes import CODE_INDEX, GAZE, ROTATION
 from omnitalk_cli.types import MEL_RATE, Float, Performance, Reference
 from omnitalk_cli.weights.store import Header, read_header
 
-_BLINK = 0.5  # closure above which a lid counts as closed
 _SILENT_MEL = -9.0  # log-mel of near silence
 
 
@@ -120,32 +120,29 @@ def performance_lines(performance: Performance) -> list[str]:
 
 
 def motion_facts(codes: Float, fps: float) -> dict[str, Any]:
-    """Figures of the movement in ``codes`` [N,61] at ``fps``: degrees, shares, counts."""
+    """Figures of the movement in ``codes`` [N,61] at ``fps``, JSON-able.
+
+    Angles in degrees as 2nd and 98th percentile, lip opening in eye distances.
+    """
     if len(codes) == 0:
         return {"yaw_degrees": [0.0, 0.0], "pitch_degrees": [0.0, 0.0], "roll_degrees": [0.0, 0.0],
-                "mouth_open_mean": 0.0, "mouth_open_peak": 0.0, "blinks": 0,
+                "lips_apart_mean": 0.0, "lips_apart_peak": 0.0, "blinks": 0,
                 "blinks_per_minute": 0.0, "gaze_degrees": 0.0}  # fmt: skip
     angles = np.degrees(codes[:, ROTATION])
     spans = {
         f"{name}_degrees": [round(float(np.quantile(angles[:, k], q)), 1) for q in (0.02, 0.98)]
         for k, name in enumerate(("pitch", "yaw", "roll"))
     }
-    mouth = mouth_opening(codes)
-    blinks = count_blinks(codes)
+    mouth = lip_opening(codes)
+    blinks = count_blinks(codes, fps)
     return {
         **spans,
-        "mouth_open_mean": round(float(mouth.mean()), 3),
-        "mouth_open_peak": round(float(np.quantile(mouth, 0.98)), 3),
+        "lips_apart_mean": round(float(mouth.mean()), 3),
+        "lips_apart_peak": round(float(np.quantile(mouth, 0.98)), 3),
         "blinks": blinks,
         "blinks_per_minute": round(60 * blinks * fps / len(codes), 1),
         "gaze_degrees": round(float(np.degrees(codes[:, GAZE].std(axis=0)).mean()), 1),
     }
-
-
-def mouth_opening(codes: Float) -> Float:
-    """How far the lips are apart [N], 0 closed: the jaw's opening less what the lips take back."""
-    opening = codes[:, CODE_INDEX["jawOpen"]] - codes[:, CODE_INDEX["mouthClose"]]
-    return np.maximum(opening, 0).astype(np.float32)
 
 
 def eye_closure(codes: Float) -> Float:
@@ -161,12 +158,6 @@ def brow_raise(codes: Float) -> Float:
     raised = codes[:, [CODE_INDEX[name] for name in up]].mean(axis=1)
     drawn = codes[:, [CODE_INDEX[name] for name in down]].mean(axis=1)
     return (raised - drawn).astype(np.float32)
-
-
-def count_blinks(codes: Float) -> int:
-    """How often the lids close."""
-    closed = eye_closure(codes) > _BLINK
-    return int(closed[:1].sum() + (closed[1:] & ~closed[:-1]).sum())
 
 
 def draw(inspection: Inspection, path: Path, *, overwrite: bool) -> None:
@@ -201,8 +192,8 @@ def _motion_lines(facts: dict[str, Any]) -> list[str]:
     )
     return [
         f"head       {spans} degrees",
-        f"mouth      open {facts['mouth_open_mean']:.2f} on average, "
-        f"{facts['mouth_open_peak']:.2f} at most",
+        f"lips       apart by {facts['lips_apart_mean']:.2f} on average, "
+        f"{facts['lips_apart_peak']:.2f} at most (eye distances)",
         f"eyes       {facts['blinks']} blinks ({facts['blinks_per_minute']:.0f} a minute), "
         f"gaze varies by {facts['gaze_degrees']:.1f} degrees",
     ]

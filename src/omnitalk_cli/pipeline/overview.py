@@ -7,14 +7,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from omnitalk_cli.evaluation.motion import count_blinks, lip_opening
 from omnitalk_cli.face.codes import CODE_INDEX, GAZE, ROTATION
 from omnitalk_cli.pipeline.charts import INK, LINES, SOFT, Box, Chart, Picture, reach_of
-from omnitalk_cli.pipeline.inspection import (
-    brow_raise,
-    count_blinks,
-    eye_closure,
-    mouth_opening,
-)
+from omnitalk_cli.pipeline.inspection import brow_raise, eye_closure
 from omnitalk_cli.types import MEL_RATE, Float
 
 WIDTH, HEIGHT = 1400, 900
@@ -34,15 +30,16 @@ def draw_overview(
     seconds = max(len(mel) / MEL_RATE, len(codes) / fps, 1e-3)
     chart.text(title, _LEFT, 36, size=0.68, bold=True)
     chart.text(
-        f"{seconds:.2f} s, {count_blinks(codes)} blinks, {len(codes)} poses at {fps:g} per second",
+        f"{seconds:.2f} s, {count_blinks(codes, fps)} blinks, {len(codes)} poses at {fps:g} fps",
         _LEFT + _WIDE, 36, size=0.44, colour=SOFT, align="right",
     )  # fmt: skip
     _mel_panel(chart, Box(x=_LEFT, y=90, width=_WIDE, height=220), mel, seconds, marks)
-    mouth = [("lips apart", mouth_opening(codes)), ("pucker", _code(codes, "mouthPucker")),
+    mouth = [("lips apart", lip_opening(codes)), ("pucker", _code(codes, "mouthPucker")),
              ("smile", _code(codes, "mouthSmileLeft"))]  # fmt: skip
     _curve_panel(
-        chart, Box(x=_LEFT, y=365, width=_WIDE, height=120), "Mouth", "0 to 1", mouth,
-        seconds, -0.05, max(0.6, min(1.0, _peak(mouth) + 0.05)),
+        chart, Box(x=_LEFT, y=365, width=_WIDE, height=120), "Mouth",
+        "lips apart in eye distances, the others 0 to 1", mouth, seconds,
+        -0.1, max(0.5, min(1.0, _peak(mouth) + 0.05)),
     )  # fmt: skip
     upper = [("brows", brow_raise(codes)), ("lids closed", eye_closure(codes))]
     _curve_panel(
