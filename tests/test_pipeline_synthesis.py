@@ -171,6 +171,23 @@ def test_no_transcript_is_said_once(model: SpeechMotionModel, reference: Referen
     assert len(heard) == 1 and "transcript" in heard[0]
 
 
+def test_noise_is_no_voice_and_does_not_change_the_speech(
+    model: SpeechMotionModel, reference: Reference
+) -> None:
+    rng = np.random.default_rng(3)
+
+    def run(level: float) -> tuple[Performance, list[str]]:
+        heard: list[str] = []
+        mel = rng.normal(level, 0.1, (300, 100)).astype(np.float32)
+        noise = dataclasses.replace(reference, mel=mel, transcript="")
+        options = SynthesisOptions(steps=1)
+        return synthesise(noise, script(HELLO), model, options, notes=heard.append), heard
+
+    (first, notes), (second, _) = run(-9.0), run(-4.0)
+    assert len(notes) == 1 and "no voice" in notes[0]
+    assert np.array_equal(first.mel, second.mel)
+
+
 def test_unspoken_languages_are_refused(model: SpeechMotionModel, reference: Reference) -> None:
     with pytest.raises(InputError, match="speaks en, not zh"):
         synthesise(reference, script(HELLO, language="zh"), model, SynthesisOptions())

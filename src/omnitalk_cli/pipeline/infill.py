@@ -51,15 +51,25 @@ class SamplingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Given frames: normalised ``mel`` ``[T, 100]``, ``codes`` ``[T, 61]``, and their text."""
+    """Given frames: normalised ``mel`` ``[T, 100]``, ``codes`` ``[T, 61]``, and their text.
+
+    ``heard`` is False when the sound is of no use: then only the face is given.
+    """
 
     mel: Tensor
     codes: Tensor
     alignment: Alignment
+    heard: bool = True
 
     @classmethod
     def of(
-        cls, mel: Float, codes: Float, alignment: Alignment, normalisation: Normalisation
+        cls,
+        mel: Float,
+        codes: Float,
+        alignment: Alignment,
+        normalisation: Normalisation,
+        *,
+        heard: bool = True,
     ) -> Context:
         """Normalises log-mel ``[T, 100]`` and codes ``[T, 61]`` at the mel rate."""
         n = normalisation
@@ -67,6 +77,7 @@ class Context:
             mel=((torch.from_numpy(mel) - n.mel_mean.cpu()) / n.mel_std.cpu()).float(),
             codes=((torch.from_numpy(codes) - n.code_mean.cpu()) / n.code_std.cpu()).float(),
             alignment=alignment,
+            heard=heard,
         )
 
     def end(self, frames: int) -> Context:
@@ -76,6 +87,7 @@ class Context:
             mel=self.mel[start:],
             codes=self.codes[start:],
             alignment=self.alignment.crop(start, len(self.mel)),
+            heard=self.heard,
         )
 
 
@@ -108,7 +120,8 @@ class Infiller:
 
     def rest(self, seconds: float) -> tuple[Float, Float]:
         """A silent pause: the sound is given, only the motion is generated."""
-        quiet = torch.quantile(self.reference.mel, 0.05, dim=0)
+        voice = self.reference if self.reference.heard or self.tail is None else self.tail
+        quiet = torch.quantile(voice.mel, 0.05, dim=0)
         frames = self.frames(seconds)
         return self._infill(Alignment.unknown(frames), quiet.expand(frames, -1))
 
@@ -125,10 +138,15 @@ class Infiller:
 
         visible = torch.zeros(1, known + frames, dtype=torch.bool, device=device)
         visible[:, :known] = True
+        heard = visible.clone()
+        if not self.reference.heard:
+            heard[:, : len(self.reference.mel)] = False
+        if given_mel is not None:
+            heard[:, known:] = True
         condition = Condition.of(
             sequence([part.mel for part in context], given_mel, config.mel_bins),
             sequence([part.codes for part in context], None, config.code_count),
-            visible if given_mel is None else torch.ones_like(visible),
+            heard,
             visible,
         )
         noise = tuple(

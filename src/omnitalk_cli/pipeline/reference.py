@@ -115,12 +115,10 @@ def extract_reference(
     # Exactly as much sound as there are pictures.
     samples = round(len(pictures.frames) / pictures.fps * SAMPLE_RATE)
     mel = _mel(audio, round(heard.start * SAMPLE_RATE), samples, sound.path)
-    progress("transcribe", 0, 1)
     said = transcript(
         path, sound.path, heard, total=total, text=options.ref_text, language=options.language,
-        model=options.asr_model, notes=notes,
+        model=options.asr_model, progress=progress, notes=notes,
     )  # fmt: skip
-    progress("transcribe", 1, 1)
     return Reference(
         mel=mel,
         codes=fit.codes,

@@ -9,6 +9,7 @@ from pathlib import Path
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.media.decode import decode_audio
 from omnitalk_cli.pipeline.reference_window import Window
+from omnitalk_cli.progress import Progress
 from omnitalk_cli.speech.asr import ASR_RATE, Transcript, find_model, transcribe
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -38,6 +39,7 @@ def transcript(
     text: str | None,
     language: str,
     model: str | None,
+    progress: Progress,
     notes: Callable[[str], None],
 ) -> Transcript:
     """The words of ``window``: ``text`` if given, else the sidecar's, else recognised, else none.
@@ -60,7 +62,10 @@ def transcript(
         )
         return Transcript(text="", language=spoken_language("", language), words=())
     sound = decode_audio(audio, rate=ASR_RATE, start=window.start, seconds=window.seconds)
-    return transcribe(sound, folder, language=None if language == "auto" else language)
+    progress("transcribe", 0, 1)
+    heard = transcribe(sound, folder, language=None if language == "auto" else language)
+    progress("transcribe", 1, 1)
+    return heard
 
 
 def spoken_language(text: str, language: str) -> str:

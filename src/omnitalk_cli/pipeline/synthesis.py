@@ -29,6 +29,8 @@ from omnitalk_cli.weights import store
 # The embedded model was trained on speech of RMS 0.06, whose loud frames (90th percentile) have
 # this logarithm of the summed mel amplitude.
 _TRAINING_LOUDNESS = 5.5
+# Sound whose loud and quiet frames differ by less than this (7 dB) is noise: speech has 25 dB.
+_LEAST_LOUDNESS_RANGE = 0.8
 _PAUSE_PIECE_SECONDS = 6.0
 # A pause up to this length is spoken as the end of its sentence, a longer one is made apart.
 _SPOKEN_PAUSE_SECONDS = 0.8
@@ -107,10 +109,11 @@ def synthesise(
     if script.language not in model.languages:
         spoken = ", ".join(model.languages)
         raise InputError(f"the model {model.name} speaks {spoken}, not {script.language}")
-    infiller = Infiller(
-        model.network, model.normalisation, options, _context(reference, model, options)
-    )
-    if not reference.transcript:
+    context = _context(reference, model, options)
+    infiller = Infiller(model.network, model.normalisation, options, context)
+    if not context.heard:
+        notes("no voice is heard in the reference; the voice will be the model's own")
+    elif not reference.transcript:
         notes("the reference has no transcript; the model goes by its sound alone")
     pace = _pace(reference, script, model, options)
     mels: list[Float] = []
@@ -206,6 +209,7 @@ def _context(reference: Reference, model: SpeechMotionModel, options: SynthesisO
         resample_codes(reference.codes, reference.fps, times),
         _reference_alignment(reference, model).crop(start, start + frames),
         model.normalisation,
+        heard=_has_voice(reference.mel),
     )
 
 
@@ -225,7 +229,13 @@ def _loudness(mel: Float) -> NDArray[np.float64]:
 
 def _loudness_shift(reference: Reference) -> float:
     """What to add to a log-mel so that its loud frames are as loud as in training."""
-    return float(np.clip(_TRAINING_LOUDNESS - np.quantile(_loudness(reference.mel), 0.9), -4, 4))
+    return float(np.clip(_TRAINING_LOUDNESS - np.quantile(_loudness(reference.mel), 0.9), -6, 6))
+
+
+def _has_voice(mel: Float) -> bool:
+    """Whether the loudness of ``mel`` ``[T, 100]`` moves as it does when somebody speaks."""
+    low, high = np.quantile(_loudness(mel), [0.05, 0.95])
+    return bool(high - low > _LEAST_LOUDNESS_RANGE)
 
 
 def _speech_window(mel: Float, frames: int) -> int:
