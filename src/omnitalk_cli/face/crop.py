@@ -78,12 +78,15 @@ def cut(picture: NDArray[np.uint8], crop: Crop, side: int) -> NDArray[np.uint8]:
     """The square ``crop`` of ``picture`` [H,W,3] as ``[side,side,3]``, border replicated."""
     height, width = picture.shape[:2]
     scale = crop.size / side
+    x, y = round(crop.x), round(crop.y)
+    inside = x >= 0 and y >= 0 and x + side <= width and y + side <= height
+    if inside and (crop.x, crop.y, crop.size) == (x, y, side):
+        return picture[y : y + side, x : x + side]
     if scale > 1.001:
         # Shrinking: average whole pixels first, which an interpolating warp would skip.
-        x0, y0 = round(crop.x), round(crop.y)
-        x1, y1 = x0 + round(crop.size), y0 + round(crop.size)
-        part = picture[max(y0, 0) : min(y1, height), max(x0, 0) : min(x1, width)]
-        pad = (max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0))
+        x1, y1 = x + round(crop.size), y + round(crop.size)
+        part = picture[max(y, 0) : min(y1, height), max(x, 0) : min(x1, width)]
+        pad = (max(-y, 0), max(y1 - height, 0), max(-x, 0), max(x1 - width, 0))
         whole = cv2.copyMakeBorder(part, *pad, cv2.BORDER_REPLICATE) if any(pad) else part
         return np.asarray(cv2.resize(whole, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
     # Pixel centres: source = scale · (target + ½) + corner − ½.

@@ -43,7 +43,7 @@ class FitOptions:
     sweeps: int = 4
     ridge: float = 5e-5
     temporal: float = 1e-4
-    depth_weight: float = 0.02
+    depth_weight: float = 0.01
     neutral_rounds: int = 4
     neutral_frames: int = 150
 

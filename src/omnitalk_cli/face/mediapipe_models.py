@@ -5,12 +5,14 @@ Pictures are uint8 [H,W,3] RGB; everything that comes out is in pixels of the pi
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Self
 
 import cv2
@@ -83,15 +85,33 @@ def silenced_stderr() -> Iterator[None]:
         os.close(saved)
 
 
+@contextmanager
+def _without_matplotlib() -> Iterator[None]:
+    """Spare MediaPipe's drawing tools matplotlib, which on a fresh machine builds its font cache.
+
+    They use it only to plot landmarks, which nobody here does.
+    """
+    names = [name for name in ("matplotlib", "matplotlib.pyplot") if name not in sys.modules]
+    if len(names) < 2:
+        yield
+        return
+    for name in names:
+        sys.modules[name] = ModuleType(name)
+    sys.modules["matplotlib"].pyplot = sys.modules["matplotlib.pyplot"]  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
 def _solution(module: str, name: str) -> Any:
     """A class of ``mediapipe.python.solutions``. Raises SetupError when it cannot be imported."""
     os.environ.setdefault("GLOG_minloglevel", "3")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", module=r"google\.protobuf\.symbol_database")
     try:
-        with silenced_stderr():
-            import importlib
-
+        with silenced_stderr(), _without_matplotlib():
             solutions = importlib.import_module(f"mediapipe.python.solutions.{module}")
         return getattr(solutions, name)
     except ImportError as error:
