@@ -13,7 +13,7 @@ from omnitalk_cli.errors import InputError
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.appearance import learn_appearance
 from omnitalk_cli.render.cavity import lip_colour
-from omnitalk_cli.render.compositor import Layer, pixel_grid
+from omnitalk_cli.render.compositor import Layer
 from omnitalk_cli.render.features import Features, features_of, mouth_inputs
 from omnitalk_cli.render.flow import GRID, FlowGrid, TargetFlow, build_grid
 from omnitalk_cli.render.geometry import Geometry, geometry_of
@@ -21,6 +21,7 @@ from omnitalk_cli.render.limits import PoseLimits, limits_of
 from omnitalk_cli.render.patches import Crop, PatchKind, cut, patch_mask, warp_patch
 from omnitalk_cli.render.plan import Planner, build_planner
 from omnitalk_cli.render.plate import Plate, build_plate
+from omnitalk_cli.render.sampling import pixel_grid
 from omnitalk_cli.render.topology import BROWS, LIPS_OUTER, build_topology
 from omnitalk_cli.types import Float, PoseFrame, Reference
 
@@ -77,7 +78,7 @@ def choose_keys(features: Features, sharpness: Float, most: int = MOST_KEYS) -> 
     openness, opening = features.openness.mean(axis=1), features.opening
     good = sharpness >= 0.7 * np.median(sharpness)
     good &= openness >= 0.7 * np.median(openness)
-    good &= opening <= max(np.quantile(opening, 0.5), 3.0)
+    good &= opening <= max(float(np.quantile(opening, 0.5)), 3.0)
     if good.sum() < min(count, 8):
         good = openness >= np.quantile(openness, 0.3)
     candidates = np.flatnonzero(good)
@@ -108,9 +109,10 @@ def bank_of(reference: Reference, *, progress: Progress = silent) -> MeshBank:
     frames, mattes = [], []
     for done, index in enumerate(indices):
         frame = _decode(reference.frames[index], cv2.IMREAD_COLOR, reference.source_name)
-        frames.append(cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), (side, side)))
+        square = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), (side, side))
+        frames.append(np.asarray(square, np.uint8))
         matte = _decode(reference.mattes[index], cv2.IMREAD_GRAYSCALE, reference.source_name)
-        mattes.append(cv2.resize(matte, (side, side)))
+        mattes.append(np.asarray(cv2.resize(matte, (side, side)), np.uint8))
         progress("bank", done + 1, len(indices))
     return build_bank(
         frames=frames,
@@ -131,7 +133,7 @@ def _decode(data: bytes, flag: int, name: str) -> NDArray[np.uint8]:
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     if picture is None:
         raise InputError(f"a picture stored in the features of {name} is damaged: extract again")
-    return picture
+    return np.asarray(picture, np.uint8)
 
 
 def build_bank(
@@ -155,7 +157,11 @@ def build_bank(
     geometry = geometry_of(codes, neutral, pose_frame, topology)
     features = features_of(geometry)
     keys = choose_keys(features, sharpness)
-    layers = [Layer(picture=np.dstack([frames[key], mattes[key]])) for key in keys]
+    plate = build_plate(frames, mattes)
+    layers = [
+        Layer(picture=frames[key] if plate is None else np.dstack([frames[key], mattes[key]]))
+        for key in keys
+    ]
     lips, lid_a, lid_b = grid.sharp_parts
     half = len(BROWS) // 2
     eyes = (
@@ -180,7 +186,7 @@ def build_bank(
         geometry=geometry,
         key_indices=keys,
         layers=tuple(layers),
-        plate=build_plate(frames, mattes),
+        plate=plate,
         mouth_kind=mouth_kind,
         mouths=mouths,
         eye_kind=PatchKind(groups=eyes, grow=(1.25, 1.15), feather=0.05, gaze=True),

@@ -6,6 +6,8 @@ tongue. Simple, but better than lips stretched over the gap.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +29,8 @@ def shortage(target_opening: float, source_opening: float) -> float:
 def lip_colour(frame: NDArray[np.uint8], outer: Float, inner: Float) -> Float:
     """Mean RGB [3] between the outer and inner lip contours [20,2] (pixels) of a frame."""
     mask = np.zeros(frame.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [np.rint(outer).astype(np.int32)], 255)
-    cv2.fillPoly(mask, [np.rint(inner).astype(np.int32)], 0)
+    cv2.fillPoly(mask, [np.rint(outer).astype(np.int32)], (255,))
+    cv2.fillPoly(mask, [np.rint(inner).astype(np.int32)], (0,))
     return np.array(cv2.mean(frame, mask)[:3], np.float32)
 
 
@@ -61,7 +63,7 @@ def draw_cavity(
 
     mask = np.zeros(area.shape[:2], np.uint8)
     places = np.rint((inner - low) * 16).astype(np.int32)
-    cv2.fillPoly(mask, [places], 255, cv2.LINE_AA, 4)
+    cv2.fillPoly(mask, [places], (255,), cv2.LINE_AA, 4)
     soft = cv2.GaussianBlur(mask, (0, 0), max(0.7, 0.008 * scale)).astype(np.float32)
     soft *= amount / 255
     drawn = np.clip(colour, 0, 255).astype(np.uint8)
@@ -88,6 +90,6 @@ def _mouth_coordinates(
     return along / half, (beneath - top).astype(np.float32), (bottom - top).astype(np.float32)
 
 
-def _ramp(values: Float, start: float, stop: float) -> Float:
+def _ramp(values: NDArray[Any], start: float, stop: float) -> Float:
     step = np.clip((values - start) / (stop - start), 0, 1)
     return step * step * (3 - 2 * step)

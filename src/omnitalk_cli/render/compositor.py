@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnitalk_cli.render.plate import Plate
+from omnitalk_cli.render.sampling import displaced, pixel_grid, sample
 from omnitalk_cli.types import Float
 
 # Pixels (side 512) that the background may ride along with the head: fully, not at all.
@@ -19,7 +20,7 @@ FLOW_SIDE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A base picture [S,S,4]: RGB and its matte."""
+    """A base picture: [S,S,4] RGB and matte, or [S,S,3] where there is no plate to lay it over."""
 
     picture: NDArray[np.uint8]
 
@@ -39,12 +40,6 @@ class Region:
         )
 
 
-def pixel_grid(size: int) -> Float:
-    """[S,S,2] every pixel's own x and y."""
-    axis = np.arange(size, dtype=np.float32)
-    return np.stack(np.meshgrid(axis, axis), axis=-1)
-
-
 def warp_base(layer: Layer, flow: Float, pixels: Float, plate: Plate | None) -> NDArray[np.uint8]:
     """Warp a base picture by ``flow`` [G,G,2] and lay it over the plate → [S,S,3].
 
@@ -52,14 +47,12 @@ def warp_base(layer: Layer, flow: Float, pixels: Float, plate: Plate | None) -> 
     also while it moves moderately.
     """
     size = pixels.shape[0]
-    places = cv2.add(pixels, cv2.resize(flow, (size, size)))
+    places = displaced(pixels, flow)
     if plate is None:
-        return cv2.remap(layer.picture[..., :3], places, None, cv2.INTER_LINEAR,
-                         borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
-    warped = cv2.remap(layer.picture, places, None, cv2.INTER_LINEAR,
-                       borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+        return sample(layer.picture, places)
+    warped = sample(layer.picture, places)
     unit = size / 512
-    motion = cv2.magnitude(flow[..., 0], flow[..., 1])
+    motion = np.hypot(flow[..., 0], flow[..., 1])
     keep = _below(motion, STILL * unit)
     own = _below(motion, OWN * unit)
     matte = cv2.extractChannel(warped, 3)
@@ -67,7 +60,7 @@ def warp_base(layer: Layer, flow: Float, pixels: Float, plate: Plate | None) -> 
     alpha = cv2.max(cv2.resize(keep, (size, size)), unseen)
     alpha = cv2.max(alpha, matte.astype(np.float32) * (1 / 255))
     colours = cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
-    return cv2.blendLinear(colours, plate.picture, alpha, 1 - alpha)
+    return np.asarray(cv2.blendLinear(colours, plate.picture, alpha, 1 - alpha), np.uint8)
 
 
 def cross_fade(
@@ -84,16 +77,16 @@ def cross_fade(
                      cv2.COLOR_RGB2GRAY)
         for picture in (first, second)
     ]  # fmt: skip
-    finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    flow = finder.calc(greys[0], greys[1], None) * (size / FLOW_SIDE)
-    flow = cv2.resize(cv2.GaussianBlur(flow, (0, 0), 2.0), (size, size))
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    start = np.zeros((FLOW_SIDE, FLOW_SIDE, 2), np.float32)
+    flow = finder.calc(greys[0], greys[1], start) * (size / FLOW_SIDE)
     pixels = pixel_grid(size)
+    stretched = cv2.resize(cv2.GaussianBlur(flow, (0, 0), 2.0), (size, size))
     moved = [
-        cv2.remap(picture, pixels + share * flow, None, cv2.INTER_LINEAR,
-                  borderMode=cv2.BORDER_REPLICATE)
+        sample(picture, pixels + share * stretched)
         for picture, share in ((first, -weight), (second, 1 - weight))
-    ]  # fmt: skip
-    return cv2.addWeighted(moved[0], 1 - weight, moved[1], weight, 0)
+    ]
+    return np.asarray(cv2.addWeighted(moved[0], 1 - weight, moved[1], weight, 0), np.uint8)
 
 
 def lay_patch(
@@ -119,7 +112,7 @@ def _match_colours(
     spread = max(small) / 5
     weight = cv2.GaussianBlur(rim, (0, 0), spread) + 1e-4
     shift = cv2.GaussianBlur(difference * rim, (0, 0), spread) / weight[..., None]
-    return cv2.add(patch, cv2.resize(shift, (width, height)), dtype=cv2.CV_8U)
+    return np.asarray(cv2.add(patch, cv2.resize(shift, (width, height)), dtype=cv2.CV_8U), np.uint8)
 
 
 def _below(values: Float, limits: NDArray[np.float64]) -> Float:

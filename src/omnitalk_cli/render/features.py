@@ -40,7 +40,7 @@ def features_of(geometry: Geometry) -> Features:
         openness.append(local[:, upper, 1] - local[:, lower, 1])
         gaze.append(local[:, iris, :2] - 0.5 * (local[:, inner, :2] + local[:, outer, :2]))
     return Features(
-        pose=np.degrees(geometry.angles) * np.array([1, 1, 0.5], np.float32),
+        pose=geometry.angles * np.degrees(np.array([1, 1, 0.5], np.float32)),
         lips=local[:, LIPS, :2].reshape(count, -1),
         brows=local[:, BROWS, :2].reshape(count, -1),
         openness=np.maximum(np.stack(openness, axis=1), 0),

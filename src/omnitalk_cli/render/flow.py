@@ -68,7 +68,7 @@ class TargetFlow:
         order = np.argsort(-depth[grid.topology.triangles].sum(axis=1))
         image = np.full((GRID, GRID), -1, np.int16)
         for number, corner in zip(order.tolist(), corners[order], strict=True):
-            cv2.fillConvexPoly(image, corner, number, cv2.LINE_8, 4)
+            cv2.fillConvexPoly(image, corner, (number,), cv2.LINE_8, 4)
         return image
 
     def _head_weight(self, roll: float) -> Float:
@@ -84,7 +84,7 @@ class TargetFlow:
         mask = np.zeros((GRID, GRID), np.uint8)
         for part in self._grid.sharp_parts:
             hull = cv2.convexHull((self._vertices[part] + 0.5) / self._grid.cell - 0.5)
-            cv2.fillConvexPoly(mask, np.rint(hull * 16).astype(np.int32), 255, cv2.LINE_8, 4)
+            cv2.fillConvexPoly(mask, np.rint(hull * 16).astype(np.int32), (255,), cv2.LINE_8, 4)
         soft = cv2.GaussianBlur(cv2.dilate(mask, np.ones((3, 3), np.uint8)), (0, 0), 1.0)
         return soft.astype(np.float32)[..., None] / 255
 

@@ -34,7 +34,8 @@ class Geometry:
     def opening(self) -> Float:
         """[N] gap between the inner lips in per cent of the eye distance."""
         upper, lower = INNER_LIPS
-        return np.maximum(self.local[:, upper, 1] - self.local[:, lower, 1], 0) * 100
+        gap = self.local[:, upper, 1] - self.local[:, lower, 1]
+        return np.asarray(np.maximum(gap, 0) * 100, np.float32)
 
     def __len__(self) -> int:
         return len(self.vertices)

@@ -7,6 +7,7 @@ of a few pixels taken off, so that no background clings to the hair when the per
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -55,7 +56,7 @@ def refine_matte(
     coarse = cv2.resize(mask.astype(np.float32), (GUIDE_SIDE, GUIDE_SIDE))
     face = np.zeros((GUIDE_SIDE, GUIDE_SIDE), np.uint8)
     outline = cv2.convexHull((points[OVAL, :2] * scale).astype(np.int32))
-    cv2.fillConvexPoly(face, outline, 1)
+    cv2.fillConvexPoly(face, outline, (1,))
     coarse[face > 0] = 1.0  # glasses and beards sometimes fall out of the segmentation
 
     slope, offset = _guided_coefficients(guide, coarse)
@@ -77,13 +78,13 @@ def refine_matte(
 
 
 def _guided_coefficients(
-    guide: NDArray[np.uint8], mask: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    guide: NDArray[Any], mask: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """He et al., "Guided Image Filtering": mask ≈ slope · grey + offset in every window."""
     grey = cv2.cvtColor(guide, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     window = (2 * GUIDE_RADIUS + 1, 2 * GUIDE_RADIUS + 1)
 
-    def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def mean(values: NDArray[Any]) -> NDArray[Any]:
         return cv2.blur(values, window)
 
     mean_grey, mean_mask = mean(grey), mean(mask)

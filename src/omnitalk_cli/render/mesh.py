@@ -105,5 +105,5 @@ def draw_frame(bank: MeshBank, target: Geometry, index: int, step: Step) -> Pict
         inner = vertices[bank.inner_lips]
         draw_cavity(picture, inner, flow.scale, bank.lip_colour, amount)
     if bank.frame_size != bank.size:
-        picture = cv2.resize(picture, (bank.frame_size, bank.frame_size))
+        picture = np.asarray(cv2.resize(picture, (bank.frame_size,) * 2), np.uint8)
     return picture

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from omnitalk_cli.render.compositor import Region
 from omnitalk_cli.render.flow import GRID, FlowGrid
+from omnitalk_cli.render.sampling import displaced, sample
 from omnitalk_cli.types import Float
 
 MARGIN = 0.35  # eye distances around the points that a crop keeps, for the warp to reach into
@@ -74,10 +75,10 @@ def patch_mask(
     mask = np.zeros((shape[0] // 2, shape[1] // 2), np.uint8)
     for hull in hulls:
         places = ((hull - low * cell) * 8 - 4).round().astype(np.int32)
-        cv2.fillConvexPoly(mask, places, 255, cv2.LINE_8, 4)
-    mask = cv2.GaussianBlur(mask, (0, 0), max(0.5, feather / 2))
-    soft = cv2.resize(mask, (int(shape[1]), int(shape[0]))).astype(np.float32) / 255
-    return region, soft
+        cv2.fillConvexPoly(mask, places, (255,), cv2.LINE_8, 4)
+    soft = cv2.GaussianBlur(mask, (0, 0), max(0.5, feather / 2))
+    soft = cv2.resize(soft, (int(shape[1]), int(shape[0]))).astype(np.float32) / 255
+    return region, np.asarray(soft, np.float32)
 
 
 def warp_patch(crop: Crop, flow: Float, region: Region, pixels: Float) -> NDArray[np.uint8]:
@@ -86,6 +87,4 @@ def warp_patch(crop: Crop, flow: Float, region: Region, pixels: Float) -> NDArra
     rows, columns = region.pixels(cell)
     here = pixels[rows, columns]
     part = flow[region.rows, region.columns] - np.array([crop.x, crop.y], np.float32)
-    places = cv2.add(here, cv2.resize(part, here.shape[1::-1]))
-    return cv2.remap(crop.picture, places, None, cv2.INTER_LINEAR,
-                     borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+    return sample(crop.picture, displaced(here, part))

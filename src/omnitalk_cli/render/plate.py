@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -71,6 +72,7 @@ def _unrest(stack: NDArray[np.uint8], hidden: NDArray[np.bool_]) -> float:
 
 def fill_smoothly(picture: NDArray[np.uint8], known: Float) -> NDArray[np.uint8]:
     """Fill pixels whose ``known`` is 0 from the nearest known ones (push-pull pyramid)."""
+    levels: list[tuple[NDArray[Any], NDArray[Any]]]
     levels = [(picture.astype(np.float32) * known[..., None], known)]
     while min(levels[-1][1].shape) > 2 and levels[-1][1].min() < 1e-3:
         value, weight = levels[-1]
@@ -79,7 +81,7 @@ def fill_smoothly(picture: NDArray[np.uint8], known: Float) -> NDArray[np.uint8]
         weight = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
         gain = np.minimum(1.0, 4 * weight) / np.maximum(weight, 1e-6)
         levels.append((value * gain[..., None], weight * gain))
-    filled = levels[-1][0] / np.maximum(levels[-1][1], 1e-6)[..., None]
+    filled: NDArray[Any] = levels[-1][0] / np.maximum(levels[-1][1], 1e-6)[..., None]
     for value, weight in reversed(levels[:-1]):
         coarse = cv2.resize(filled, weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
         filled = value + (1 - weight)[..., None] * coarse

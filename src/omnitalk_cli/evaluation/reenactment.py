@@ -1,0 +1,203 @@
+"""How well a renderer redraws a person: the first half of a clip draws the second half.
+
+``python -m omnitalk_cli.evaluation.reenactment CLIP... [--json]`` measures clips (or features
+files) with the embedded renderer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from omnitalk_cli.errors import InputError, OmnitalkError
+from omnitalk_cli.progress import Progress, silent
+from omnitalk_cli.render.base import Renderer
+from omnitalk_cli.render.mesh import MeshRenderer
+from omnitalk_cli.render.topology import LIPS
+from omnitalk_cli.types import Float, Reference
+
+MOUTH_MARGIN = 0.3
+FEWEST_FRAMES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reenactment:
+    """Scores over the target frames of one clip.
+
+    ``face_psnr``: PSNR in dB (8 bit RGB, mean of the per-frame values) in the smallest upright box
+    around the target's tracked landmarks. ``mouth_psnr``: likewise in the box around the 40 lip
+    points, widened by 0.3 of its width and height on every side. ``flicker``: mean absolute
+    difference of successive drawn frames in the later frame's face box, grey levels of 255;
+    ``real_flicker``: the same of the filmed frames, so that motion itself can be told apart.
+    ``fps``: frames per CPU second of drawing, ``wall_fps`` per second; ``prepare_seconds``: CPU
+    seconds for the bank.
+    """
+
+    name: str
+    frames: int
+    face_psnr: float
+    mouth_psnr: float
+    flicker: float
+    real_flicker: float
+    fps: float
+    wall_fps: float
+    prepare_seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {
+            key: round(value, 3) if isinstance(value, float) else value
+            for key, value in asdict(self).items()
+        }
+
+
+def part_of(reference: Reference, frames: slice) -> Reference:
+    """A reference with only some of its pictures and codes (its sound stays whole)."""
+    return replace(
+        reference,
+        codes=reference.codes[frames],
+        landmarks=reference.landmarks[frames],
+        frames=reference.frames[frames],
+        mattes=reference.mattes[frames],
+        sharpness=reference.sharpness[frames],
+    )
+
+
+def reenact(
+    reference: Reference, *, renderer: Renderer[Any] | None = None, progress: Progress = silent
+) -> Reenactment:
+    """Draw the second half of ``reference`` from the pictures of its first half, and compare.
+
+    The codes of both halves come from one fit with one personal neutral. The default renderer is
+    the embedded one with a single worker and without pose limits. Raises ``InputError`` for fewer
+    than 8 frames.
+    """
+    half = len(reference.frames) // 2
+    if half < FEWEST_FRAMES // 2:
+        raise InputError(f"{reference.source_name} is too short to be split: use a longer clip")
+    renderer = renderer or MeshRenderer(limit=False)
+    started = time.process_time()
+    bank = renderer.prepare(part_of(reference, slice(0, half)), progress=progress)
+    prepared = time.process_time() - started
+
+    target = part_of(reference, slice(half, None))
+    count = len(target.frames)
+    scores: list[tuple[float, float]] = []
+    flickers: list[tuple[float, float]] = []
+    before: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
+    drawing = renderer.frames(bank, target.codes, fps=reference.fps)
+    cpu = wall = 0.0
+    for index in range(count):
+        cpu_start, wall_start = time.process_time(), time.perf_counter()
+        drawn = next(drawing)
+        cpu += time.process_time() - cpu_start
+        wall += time.perf_counter() - wall_start
+        filmed = _picture(target.frames[index])
+        points = target.landmarks[index, :, :2]
+        face = box(points, 0.0, filmed.shape[:2])
+        mouth = box(points[LIPS], MOUTH_MARGIN, filmed.shape[:2])
+        scores.append((psnr(drawn[face], filmed[face]), psnr(drawn[mouth], filmed[mouth])))
+        if before is not None:
+            flickers.append(
+                (_difference(drawn[face], before[0][face]),
+                 _difference(filmed[face], before[1][face]))
+            )  # fmt: skip
+        before = (drawn, filmed)
+        progress("reenact", index + 1, count)
+    face_psnr, mouth_psnr = np.mean(scores, axis=0)
+    flicker, real_flicker = np.mean(flickers, axis=0)
+    return Reenactment(
+        name=reference.source_name,
+        frames=count,
+        face_psnr=float(face_psnr),
+        mouth_psnr=float(mouth_psnr),
+        flicker=float(flicker),
+        real_flicker=float(real_flicker),
+        fps=count / max(cpu, 1e-9),
+        wall_fps=count / max(wall, 1e-9),
+        prepare_seconds=prepared,
+    )
+
+
+def box(points: Float, margin: float, shape: Sequence[int]) -> tuple[slice, slice]:
+    """Rows and columns of the box around ``points`` [P,2], widened by ``margin`` of its sides."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    room = margin * (high - low)
+    limit = np.array([shape[1], shape[0]])
+    left, top = np.clip(np.round(low - room), 0, limit - 2).astype(int)
+    right, bottom = np.clip(np.round(high + room), 2, limit).astype(int)
+    return slice(top, max(bottom, top + 2)), slice(left, max(right, left + 2))
+
+
+def psnr(drawn: NDArray[np.uint8], filmed: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio of 8-bit pictures, dB."""
+    error = np.mean((drawn.astype(np.float32) - filmed) ** 2)
+    return float(10 * np.log10(255**2 / max(float(error), 1e-6)))
+
+
+def table(results: Iterable[Reenactment]) -> str:
+    """The results as plain text, one line per clip."""
+    lines = [
+        f"{'clip':28s} {'frames':>6s} {'face dB':>8s} {'mouth dB':>8s} {'flicker':>8s} "
+        f"{'(real)':>7s} {'fps/core':>8s} {'bank s':>7s}"
+    ]
+    lines += [
+        f"{one.name:28s} {one.frames:6d} {one.face_psnr:8.2f} {one.mouth_psnr:8.2f} "
+        f"{one.flicker:8.2f} {one.real_flicker:7.2f} {one.fps:8.1f} {one.prepare_seconds:7.2f}"
+        for one in results
+    ]
+    return "\n".join(lines)
+
+
+def _difference(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:
+    return float(np.abs(left.astype(np.int16) - right).mean())
+
+
+def _picture(data: bytes) -> NDArray[np.uint8]:
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _reference(path: Path) -> Reference:
+    from omnitalk_cli.pipeline.reference import ExtractOptions, extract_reference
+    from omnitalk_cli.pipeline.reference_store import load_reference
+
+    if path.suffix == ".safetensors":
+        return load_reference(path)
+    return extract_reference(path, options=ExtractOptions(ref_text=""))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the clips named on the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Self-reenactment scores of the renderer.")
+    parser.add_argument("clips", nargs="+", type=Path, help="clips or features files")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    options = parser.parse_args(arguments)
+    cv2.setNumThreads(1)  # frames per core are what is measured
+    results = []
+    try:
+        for clip in options.clips:
+            results.append(reenact(_reference(clip)))
+    except OmnitalkError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    if options.json:
+        text = json.dumps({"reenactment": [one.to_dict() for one in results]})
+    else:
+        text = table(results)
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
