@@ -18,14 +18,14 @@ from omnitalk_cli.errors import InputError
 from omnitalk_cli.evaluation.judge import Judge, character_error_rate
 from omnitalk_cli.evaluation.motion import lip_correlation, motion_statistics
 from omnitalk_cli.pipeline.infill import Context, Infiller, SamplingOptions
+from omnitalk_cli.pipeline.production import load_vocoder
 from omnitalk_cli.pipeline.synthesis import SpeechMotionModel, load_model
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.speech.mel import log_mel
-from omnitalk_cli.speech.vocoder import VocosVocoder, load_vocoder
+from omnitalk_cli.speech.vocoder import Vocoder
 from omnitalk_cli.text.alignment import Alignment, align
 from omnitalk_cli.training.dataset import Utterance, load_utterances
 from omnitalk_cli.types import MEL_RATE, Float
-from omnitalk_cli.weights import store
 
 _REFERENCE_FRAMES = 400  # about 4.3 s
 
@@ -51,7 +51,7 @@ class VoiceScores:
 
 def score_model(
     model: SpeechMotionModel,
-    vocoder: VocosVocoder,
+    vocoder: Vocoder,
     judge: Judge,
     utterances: Sequence[Utterance],
     options: SamplingOptions,
@@ -113,7 +113,7 @@ def _reference(others: Sequence[Utterance], start: int, model: SpeechMotionModel
 
 def _score(
     model: SpeechMotionModel,
-    vocoder: VocosVocoder,
+    vocoder: Vocoder,
     judge: Judge,
     reference: Context,
     others: Sequence[Utterance],
@@ -142,9 +142,9 @@ def _score(
     )
 
 
-def _heard(mel: Float, text: str, vocoder: VocosVocoder, judge: Judge) -> float:
+def _heard(mel: Float, text: str, vocoder: Vocoder, judge: Judge) -> float:
     """Character error rate of ``mel`` ``[T, 100]`` once the vocoder has made sound of it."""
-    audio = vocoder.decode(torch.from_numpy(mel))
+    audio = vocoder(torch.from_numpy(mel)[None])[0]
     return character_error_rate(judge.transcribe(log_mel(audio).numpy()), text)
 
 
@@ -157,7 +157,7 @@ def main() -> None:
     """Prints the scores of one model at one setting as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="tiny")
-    parser.add_argument("--vocoder", default="vocoder")
+    parser.add_argument("--vocoder", default="source")
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--judge", type=Path, required=True)
     parser.add_argument("--voices", type=int, default=3)
@@ -175,7 +175,7 @@ def main() -> None:
     )
     scores = score_model(
         model,
-        load_vocoder(store.find_weights(chosen.vocoder)),
+        load_vocoder(chosen.vocoder),
         Judge.load(chosen.judge),
         heldout,
         SamplingOptions(

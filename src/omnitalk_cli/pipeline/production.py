@@ -22,7 +22,9 @@ from omnitalk_cli.pipeline.synthesis import resample_codes
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.provenance.visible import VisibleMark
 from omnitalk_cli.render.mesh import MeshRenderer
-from omnitalk_cli.speech.vocoder import load_vocoder
+from omnitalk_cli.speech.source import SourceVocoder
+from omnitalk_cli.speech.vocoder import Vocoder
+from omnitalk_cli.speech.vocoder import load_vocoder as load_vocos
 from omnitalk_cli.types import MEL_RATE, SAMPLE_RATE, Float, Performance, Reference, Take
 from omnitalk_cli.weights import store
 
@@ -36,7 +38,8 @@ class ProductionOptions:
     """How the video is made. ``fps`` frames per second (None: 25), ``size`` pixels square.
 
     ``head_motion``, ``expression``, ``gaze`` scale the movement around its mean; 0 holds still.
-    ``visible_mark`` is the label's text, or ``none``.
+    ``visible_mark`` is the label's text, or ``none``. ``vocoder`` is ``source`` (needs no weights),
+    ``vocos`` (the embedded network) or a file of Vocos weights.
     """
 
     fps: float = 25.0
@@ -44,6 +47,7 @@ class ProductionOptions:
     crf: int = 18
     codec: str = "h264"
     visible_mark: str = VisibleMark.text
+    vocoder: str = "source"
     head_motion: float = 1.0
     expression: float = 1.0
     gaze: float = 1.0
@@ -77,7 +81,7 @@ def produce(
     ffmpeg = find_ffmpeg(options.ffmpeg)
     timings: dict[str, float] = {}
     begin = time.monotonic()
-    audio = vocode(performance, progress=progress)
+    audio = vocode(performance, load_vocoder(options.vocoder), progress=progress)
     timings["vocoder"] = time.monotonic() - begin
 
     begin = time.monotonic()
@@ -133,9 +137,15 @@ def produce(
     )
 
 
-def vocode(performance: Performance, *, progress: Progress = silent) -> Float:
+def load_vocoder(name: str) -> Vocoder:
+    """The vocoder of ``ProductionOptions.vocoder``. Raises SetupError without its weights."""
+    if name == "source":
+        return SourceVocoder()
+    return load_vocos(store.find_weights("vocoder" if name == "vocos" else name))
+
+
+def vocode(performance: Performance, vocoder: Vocoder, *, progress: Progress = silent) -> Float:
     """Speech ``[S]`` at 24 kHz of a performance, at a usual loudness."""
-    vocoder = load_vocoder(store.find_weights("vocoder"))
     mel = torch.from_numpy(np.ascontiguousarray(performance.mel, dtype=np.float32))
     pieces = []
     for piece in vocoder.decode_stream(mel.split(_CHUNK_FRAMES)):
