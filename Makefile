@@ -1,21 +1,23 @@
 # Two commands, from a bare machine with Python 3.11 and pip:
 #   make demo   set everything up and make out/demo.mp4
 #   make test   set everything up and run the checks and tests
-# Knobs: PYTHON=python3.11  VENV=.venv  PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
-# (on Linux the package index serves the large CUDA build of torch; that PIP_ARGS avoids it).
+# Knobs: PYTHON=python3.11  VENV=.venv  PYTEST_ARGS="-n 2"
+#   PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" (on Linux the package index
+#   serves the large CUDA build of torch; this takes the CPU build)
 
 VENV ?= .venv
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null \
 	&& { echo "$$p"; break; }; done)
 PIP_ARGS ?=
+PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 
 .PHONY: demo test check setup setup-dev clean help
 
 help:
-	@sed -n '1,6s/^# \{0,1\}//p' Makefile
+	@sed -n '1,7s/^# \{0,1\}//p' Makefile
 
 demo: setup
 	$(BIN)/omnitalk generate --ref examples/reference.mp4 --text examples/script.txt \
@@ -25,7 +27,7 @@ test: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q $(PYTEST_ARGS)
 
 setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev

@@ -68,6 +68,7 @@ def generate(
     crf: opt.Crf = None,
     codec: opt.Codec = None,
     visible_mark: opt.VisibleMark = None,
+    vocoder: opt.Vocoder = None,
     head_motion: opt.HeadMotion = None,
     expression: opt.Expression = None,
     gaze: opt.Gaze = None,
@@ -98,7 +99,7 @@ def generate(
         )  # fmt: skip
         video = given(
             fps=fps, size=size, crf=crf, codec=codec, visible_mark=visible_mark, ffmpeg=ffmpeg,
-            head_motion=head_motion, expression=expression, gaze=gaze, workers=workers,
+            head_motion=head_motion, expression=expression, gaze=gaze, workers=workers, vocoder=vocoder,
         )  # fmt: skip
         speech["seed"] = choose_seed(seed)
         settings = speech_options(model=model, device=device, dtype=dtype, options=speech)

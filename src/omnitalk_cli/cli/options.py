@@ -214,6 +214,15 @@ VisibleMark = Annotated[
         metavar="TEXT|none",
     ),
 ]
+Vocoder = Annotated[
+    str | None,
+    option(
+        "--vocoder",
+        text="What makes sound of the mel: source (no weights), vocos (embedded) or a file.",
+        panel=VIDEO,
+        metavar="NAME|FILE",
+    ),
+]
 HeadMotion = Annotated[
     float | None, option("--head-motion", text="Gain of head movement, 1 as made.", panel=VIDEO)
 ]

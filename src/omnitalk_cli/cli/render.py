@@ -43,6 +43,7 @@ def render(
     crf: opt.Crf = None,
     codec: opt.Codec = None,
     visible_mark: opt.VisibleMark = None,
+    vocoder: opt.Vocoder = None,
     head_motion: opt.HeadMotion = None,
     expression: opt.Expression = None,
     gaze: opt.Gaze = None,
@@ -65,7 +66,7 @@ def render(
             options=given(
                 fps=fps, size=size, crf=crf, codec=codec, visible_mark=visible_mark,
                 head_motion=head_motion, expression=expression, gaze=gaze, ffmpeg=ffmpeg,
-                workers=workers,
+                workers=workers, vocoder=vocoder,
             ),
         )  # fmt: skip
         from omnitalk_cli.pipeline.performance_store import load_performance

@@ -148,7 +148,7 @@ def speech_options(
 def video_options(*, overwrite: bool, options: dict[str, Any]) -> ProductionOptions:
     """ProductionOptions, with everything checked that production needs.
 
-    Raises UsageError for values that do not fit, SetupError without ffmpeg or vocoder.
+    Raises UsageError for values that do not fit, SetupError without ffmpeg or the vocoder's weights.
     """
     from omnitalk_cli.media.ffmpeg import find_ffmpeg
     from omnitalk_cli.pipeline.production import ProductionOptions
@@ -159,7 +159,8 @@ def video_options(*, overwrite: bool, options: dict[str, Any]) -> ProductionOpti
     if chosen.visible_mark.lower() != "none":
         VisibleMark(text=chosen.visible_mark)
     find_ffmpeg(chosen.ffmpeg)
-    find_weights("vocoder")
+    if chosen.vocoder != "source":
+        find_weights("vocoder" if chosen.vocoder == "vocos" else chosen.vocoder)
     return chosen
 
 

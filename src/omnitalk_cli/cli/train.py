@@ -75,22 +75,19 @@ def train(
         from omnitalk_cli.training.loop import train as run
 
         letters: dict[str, Any] = {"vocabulary_size": len(Vocabulary.letters())}
-        shape = DiTConfig.tiny() if what == "tiny" else DiTConfig.base(**letters)
+        chosen: dict[str, Any] = {"seed": seed} | given(
+            minutes=minutes, steps=train_steps, tokens=tokens, learning_rate=learning_rate
+        )
+        small = what == "tiny"
         result = run(
-            shape,
-            TrainConfig(
-                seed=seed,
-                **given(
-                    minutes=minutes, steps=train_steps, tokens=tokens,
-                    learning_rate=learning_rate,
-                ),
-            ),
+            DiTConfig.tiny() if small else DiTConfig.base(**letters),
+            TrainConfig(**chosen) if small else TrainConfig.paper(**chosen),
             corpus=corpus,
             folder=folder,
             device=choose_device(device),
             progress=console.progress,
             log=console.detail,
-        )  # fmt: skip
+        )
         scores = ", ".join(f"{name} {value:.3f}" for name, value in result.heldout.items())
         console.result(
             result.to_dict(),
