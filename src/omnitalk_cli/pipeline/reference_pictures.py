@@ -165,6 +165,13 @@ def track(
             f"no face found in {name} between {window.start:.1f} and "
             f"{window.start + window.seconds:.1f} s that could be followed"
         )
+    if len(found) < total:  # the file ended early
+        window = Window(start=window.start, seconds=len(found) / float(fps))
+        if window.seconds < MIN_SECONDS and not info.is_image:
+            raise InputError(
+                f"{name}: only {window.seconds:.2f} s of its picture can be read; "
+                f"{MIN_SECONDS:g} s are needed"
+            )
     first, last = longest_run(found, float(fps))
     if (first, last) != (0, len(found)):
         seconds = (last - first) / float(fps)
