@@ -75,9 +75,14 @@ def test_cache_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def calls_outside_main(path: Path) -> set[str]:
-    """Names called in a module, but for its ``main`` (what ``python -m`` runs)."""
+    """Names called in a module, but for its ``main`` and its last lines (``python -m``)."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    tree.body = [node for node in tree.body if getattr(node, "name", None) != "main"]
+    tree.body = [
+        node
+        for node in tree.body
+        if getattr(node, "name", None) != "main"
+        and not (isinstance(node, ast.If) and "__name__" in ast.unparse(node.test))
+    ]
     return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
 
 

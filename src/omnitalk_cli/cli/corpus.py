@@ -64,6 +64,12 @@ def corpus(
             metavar="N",
         ),
     ] = None,
+    shard_hours: Annotated[
+        float | None,
+        opt.option(
+            "--shard-hours", text="Hours in one file.", panel=opt.TRAINING, min=0.001, metavar="N"
+        ),
+    ] = None,
     remake_motion: Annotated[
         bool,
         opt.option(
@@ -102,7 +108,7 @@ def corpus(
             seed=seed,
             **given(
                 espeak_hours=hours, human_hours=human_hours, other_hours=other_hours,
-                audio_hours=audio_hours,
+                audio_hours=audio_hours, shard_hours=shard_hours,
             ),
         )  # fmt: skip
         made = maker.make_corpus(

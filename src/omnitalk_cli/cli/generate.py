@@ -99,7 +99,8 @@ def generate(
         )  # fmt: skip
         video = given(
             fps=fps, size=size, crf=crf, codec=codec, visible_mark=visible_mark, ffmpeg=ffmpeg,
-            head_motion=head_motion, expression=expression, gaze=gaze, workers=workers, vocoder=vocoder,
+            head_motion=head_motion, expression=expression, gaze=gaze, workers=workers,
+            vocoder=vocoder,
         )  # fmt: skip
         speech["seed"] = choose_seed(seed)
         settings = speech_options(model=model, device=device, dtype=dtype, options=speech)

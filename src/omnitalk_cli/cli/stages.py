@@ -148,7 +148,7 @@ def speech_options(
 def video_options(*, overwrite: bool, options: dict[str, Any]) -> ProductionOptions:
     """ProductionOptions, with everything checked that production needs.
 
-    Raises UsageError for values that do not fit, SetupError without ffmpeg or the vocoder's weights.
+    Raises UsageError for values that do not fit, SetupError without ffmpeg or the vocoder.
     """
     from omnitalk_cli.media.ffmpeg import find_ffmpeg
     from omnitalk_cli.pipeline.production import ProductionOptions
