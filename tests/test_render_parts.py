@@ -13,7 +13,7 @@ from omnitalk_cli.render.compositor import cross_fade, lay_patch
 from omnitalk_cli.render.features import features_of, mouth_distance
 from omnitalk_cli.render.flow import GRID, TargetFlow, build_grid
 from omnitalk_cli.render.geometry import Geometry, geometry_of
-from omnitalk_cli.render.limits import MARGINS, limits_of
+from omnitalk_cli.render.limits import MARGINS, limit_blinks, limits_of
 from omnitalk_cli.render.matte import refine_matte
 from omnitalk_cli.render.plan import BLOCK, FADE, build_planner, viterbi
 from omnitalk_cli.render.plate import build_plate, fill_smoothly
@@ -150,6 +150,18 @@ def test_limits_pass_the_inside_and_bend_the_outside() -> None:
     assert yaw[2] == pytest.approx(limits.high[1] + MARGINS[1], abs=1e-4)
     assert yaw[3] == pytest.approx(limits.low[1] - MARGINS[1], abs=1e-4)
     assert np.array_equal(limited[:, :51], codes[:, :51])
+
+
+def test_blinks_end_where_the_lids_touch() -> None:
+    neutral = FaceRig.load().mean
+    codes = codes_with(2, eyeBlinkLeft=np.array([1, 0.1]), eyeBlinkRight=np.array([1, 0.1]))
+    limited = limit_blinks(codes, neutral)
+    local = FaceRig.load().shape(limited, neutral)
+    gap = local[:, [159, 386], 1] - local[:, [145, 374], 1]
+    assert np.abs(gap[0]).max() < 0.03 and gap[1].min() > 0.05
+    assert np.array_equal(limited[1], codes[1])
+    made = geometry(codes)  # even without the limit nothing is drawn inside out
+    assert (made.local[:, [159, 386], 1] >= made.local[:, [145, 374], 1] - 1e-6).all()
 
 
 def test_plate_is_the_background_behind_a_moving_person() -> None:

@@ -16,7 +16,7 @@ from omnitalk_cli.types import Float
 
 # Opening in per cent of the eye distance: what a picture's own interior may be stretched to.
 STRETCH, SLACK, RAMP = 2.5, 1.5, 3.0
-TEETH = np.array([222, 212, 203], np.float32)
+TEETH = np.array([208, 194, 182], np.float32)
 TEETH_HEIGHT, TEETH_REACH = 0.055, 0.8  # eye distances; share of the mouth's half width
 
 
@@ -58,8 +58,8 @@ def draw_cavity(
     edge = 0.012 * scale
     length = np.minimum(TEETH_HEIGHT * scale, 0.55 * gap) * (1 - 0.35 * across**2)
     teeth = _ramp(length - below, -edge, edge) * _ramp(TEETH_REACH - np.abs(across), 0, 0.35)
-    shade = (brightness * (0.92 - 0.35 * across**2))[..., None]
-    colour = colour + 0.85 * teeth[..., None] * (TEETH * shade - colour)
+    shade = (brightness * (0.88 - 0.4 * across**2))[..., None]
+    colour = colour + 0.75 * teeth[..., None] * (TEETH * shade - colour)
 
     mask = np.zeros(area.shape[:2], np.uint8)
     places = np.rint((inner - low) * 16).astype(np.int32)

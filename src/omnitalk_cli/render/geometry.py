@@ -5,10 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from omnitalk_cli.face.codes import POSE
 from omnitalk_cli.face.rig import FaceRig, rotation_matrix
-from omnitalk_cli.render.topology import INNER_LIPS, IRISES, POSE_POINTS, Topology
+from omnitalk_cli.render.topology import (
+    INNER_LIPS,
+    IRISES,
+    LID_PAIRS,
+    LIP_PAIRS,
+    POSE_POINTS,
+    Topology,
+)
 from omnitalk_cli.types import Float, PoseFrame
 
 
@@ -51,6 +59,8 @@ def geometry_of(
     """
     codes = np.ascontiguousarray(codes, np.float32)
     local = FaceRig.load().shape(codes, neutral)
+    for pairs in (*LID_PAIRS, LIP_PAIRS):
+        _uncross(local, *pairs)
     angles = codes[:, POSE][:, :3]
     move = codes[:, POSE][:, 3:]
     scale = pose_frame.scale * np.exp(move[:, 2])
@@ -85,3 +95,14 @@ def pose_geometry(
         angles=np.asarray(angles, np.float32),
         scale=np.asarray(scale, np.float32),
     )
+
+
+def _uncross(local: Float, upper: NDArray[np.int64], lower: NDArray[np.int64]) -> None:
+    """Let lids and lips that have passed each other touch half-way, in place.
+
+    Linear blendshapes press closed contours through each other; drawn so, the texture turns over.
+    """
+    crossed = local[:, upper, 1] < local[:, lower, 1]
+    middle = 0.5 * (local[:, upper] + local[:, lower])
+    for side in (upper, lower):
+        local[:, side, 1] = np.where(crossed, middle[..., 1], local[:, side, 1])

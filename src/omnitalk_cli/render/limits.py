@@ -1,4 +1,4 @@
-"""Keeping the head where the reference has shown it.
+"""Keeping the head where the reference has shown it, and the lids from closing too far.
 
 A warp invents nothing: turned far beyond its pictures, cheeks and hair stretch. Pose and place
 pass unchanged inside the reference's range and bend softly towards a margin outside it.
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnitalk_cli.face.codes import POSE
+from omnitalk_cli.face.codes import CODE_INDEX, POSE
+from omnitalk_cli.face.rig import FaceRig
+from omnitalk_cli.render.topology import LID_PAIRS
 from omnitalk_cli.types import Float
 
 # pitch, yaw, roll (radians), x, y (eye distances), log scale: how far beyond the range one may go.
@@ -44,3 +46,25 @@ def limits_of(codes: Float) -> PoseLimits:
     """The pose range of the reference's ``codes`` [N,61], without its last per cent of outliers."""
     pose = codes[:, POSE]
     return PoseLimits(low=np.quantile(pose, 0.01, axis=0), high=np.quantile(pose, 0.99, axis=0))
+
+
+def limit_blinks(codes: Float, neutral: Float) -> Float:
+    """A copy of ``codes`` [N,61] in which blinks end where the lids of ``neutral`` touch.
+
+    Blinks of 1 would close most eyes several times over (the two channels also move each other's
+    lids), and the upper lids would be drawn over the cheeks. Both blinks of a frame are scaled
+    alike; the lid gap is linear in them.
+    """
+    rig = FaceRig.load()
+    limited = np.array(codes, np.float32)
+    blinks = [CODE_INDEX["eyeBlinkLeft"], CODE_INDEX["eyeBlinkRight"]]
+    without = limited.copy()
+    without[:, blinks] = 0
+    upper, lower = np.concatenate([pairs[:, 2:5] for pairs in LID_PAIRS], axis=1)
+    gaps = []
+    for some in (without, limited):
+        points = rig.shape(some, neutral)
+        gaps.append((points[:, upper, 1] - points[:, lower, 1]).mean(axis=1))
+    closing = np.maximum(gaps[0] - gaps[1], 1e-6)
+    limited[:, blinks] *= np.clip(np.maximum(gaps[0], 0) / closing, 0, 1)[:, None]
+    return limited

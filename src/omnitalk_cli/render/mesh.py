@@ -21,6 +21,7 @@ from omnitalk_cli.render.compositor import cross_fade, lay_patch, warp_base
 from omnitalk_cli.render.features import Features, features_of
 from omnitalk_cli.render.flow import TargetFlow
 from omnitalk_cli.render.geometry import Geometry
+from omnitalk_cli.render.limits import limit_blinks
 from omnitalk_cli.render.patches import patch_mask, warp_patch
 from omnitalk_cli.render.plan import BLOCK, Step
 from omnitalk_cli.types import Float, Reference
@@ -44,7 +45,8 @@ class MeshRenderer:
 
     def frames(self, bank: MeshBank, codes: Float, *, fps: float) -> Iterator[Picture]:
         """Draw [S,S,3] RGB for every row of ``codes`` [N,61], which are at the rate ``fps``."""
-        codes = bank.limits.apply(codes) if self.limit else np.asarray(codes, np.float32)
+        if self.limit:
+            codes = limit_blinks(bank.limits.apply(codes), bank.neutral)
         if self.workers <= 1:
             for target, index, step in _schedule(bank, codes):
                 yield draw_frame(bank, target, index, step)

@@ -38,6 +38,10 @@ OVAL = np.array(
     + [152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]
 )  # fmt: skip
 
+# (upper, lower) points that must not pass each other: the lids of each eye, the inner lips.
+LID_PAIRS = tuple(np.stack([ring[:8:-1], ring[1:8]]) for ring in LIDS)
+LIP_PAIRS = np.stack([LIPS_INNER[:10:-1], LIPS_INNER[1:10]])
+
 MESH_POINTS = 228
 RING_FACTORS = (1.15, 1.5, 2.2)
 RING_DEPTH = 0.25  # the head curves away behind the oval: eye distances of depth per factor
