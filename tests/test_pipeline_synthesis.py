@@ -30,6 +30,7 @@ from omnitalk_cli.types import (
     Reference,
     Script,
     Segment,
+    Word,
 )
 
 DURATIONS = {"letters": [0.02] + [0.06] * 28, "pauses": {"": 0.0, ",": 0.2, ".": 0.3}}
@@ -162,6 +163,25 @@ def test_pace_follows_the_reference(model: SpeechMotionModel, reference: Referen
         return synthesise(source, script(HELLO), model, SynthesisOptions(steps=1)).seconds
 
     assert seconds(slow) > 1.3 * seconds(fast)
+
+
+def test_word_times_tell_the_network_what_the_reference_says(
+    model: SpeechMotionModel, reference: Reference
+) -> None:
+    def run(words: tuple[Word, ...]) -> Performance:
+        source = dataclasses.replace(reference, transcript="Hello, 2 of you.", words=words)
+        return synthesise(source, script(HELLO), model, SynthesisOptions(steps=1))
+
+    words = (
+        Word(text="Hello,", start=0.7, end=1.2),
+        Word(text="22", start=1.3, end=2.0),
+        Word(text="you.", start=2.1, end=2.6),
+    )
+    known, again = run(words), run(words)
+    assert np.array_equal(known.mel, again.mel)
+    unknown = run(())
+    same_length = min(len(known.mel), len(unknown.mel))
+    assert not np.allclose(known.mel[:same_length], unknown.mel[:same_length])
 
 
 def test_no_transcript_is_said_once(model: SpeechMotionModel, reference: Reference) -> None:

@@ -22,6 +22,7 @@ from omnitalk_cli.pipeline.infill import Context, Infiller, SamplingOptions
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.speech.duration import DurationModel
 from omnitalk_cli.text.alignment import Alignment, align
+from omnitalk_cli.text.normalise import normalise
 from omnitalk_cli.text.vocabulary import Vocabulary
 from omnitalk_cli.types import MEL_RATE, Float, Performance, Reference, Script, SegmentTime
 from omnitalk_cli.weights import store
@@ -190,11 +191,8 @@ def _pace(
                 f"(at least {fixed + 0.3 * natural:.1f} s)"
             )
         return room / natural
-    pace = 1.0
-    if reference.transcript:
-        begin, end = _spoken_span(reference)
-        pace = durations.pace(reference.transcript, end - begin)
-    return pace / options.speed
+    begin, end = _spoken_span(reference)
+    return durations.pace(_read_out(reference.transcript), end - begin) / options.speed
 
 
 def _context(reference: Reference, model: SpeechMotionModel, options: SynthesisOptions) -> Context:
@@ -256,16 +254,32 @@ def _spoken_span(reference: Reference) -> tuple[float, float]:
     return active[0] / MEL_RATE, (active[-1] + 1) / MEL_RATE
 
 
+def _spoken_words(reference: Reference) -> list[tuple[str, float, float]]:
+    """Words of the transcript as they are spoken, with their times; empty when these are unknown.
+
+    A word that is read out as several ("1999") shares its time among them.
+    """
+    spoken = []
+    for word in reference.words:
+        parts = _read_out(word.text).split()
+        step = (word.end - word.start) / max(1, len(parts))
+        for number, part in enumerate(parts):
+            start = word.start + number * step
+            spoken.append((part, start, start + step))
+    return spoken
+
+
+def _read_out(text: str) -> str:
+    """Text as the model spells it; empty for what it cannot spell (a foreign transcript)."""
+    try:
+        return normalise(text)
+    except InputError:
+        return ""
+
+
 def _reference_alignment(reference: Reference, model: SpeechMotionModel) -> Alignment:
-    """Text of the reference by word times, by the duration model's guess, or unknown."""
-    text = " ".join(reference.transcript.split())
-    frames = len(reference.mel)
-    if not text or any(character not in model.vocabulary for character in text):
-        return Alignment.unknown(frames)
-    if len(reference.words) == len(text.split()):
-        words = [(word.start, word.end) for word in reference.words]
-    else:
-        begin, end = _spoken_span(reference)
-        guess = np.asarray(model.durations.word_times(text, start=0.0))
-        words = [(a, b) for a, b in begin + guess * (end - begin) / guess[-1, 1]]
-    return align(text, words, frames, model.vocabulary)
+    """Text of the reference by its word times. Text without times is of no use to the network:
+    guessed times are wrong by more than a syllable."""
+    words = _spoken_words(reference)
+    text = " ".join(word for word, _, _ in words)
+    return align(text, [(a, b) for _, a, b in words], len(reference.mel), model.vocabulary)
