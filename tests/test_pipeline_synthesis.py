@@ -184,13 +184,6 @@ def test_word_times_tell_the_network_what_the_reference_says(
     assert not np.allclose(known.mel[:same_length], unknown.mel[:same_length])
 
 
-def test_no_transcript_is_said_once(model: SpeechMotionModel, reference: Reference) -> None:
-    heard: list[str] = []
-    silent = dataclasses.replace(reference, transcript="")
-    synthesise(silent, script(HELLO, HELLO), model, SynthesisOptions(steps=1), notes=heard.append)
-    assert len(heard) == 1 and "transcript" in heard[0]
-
-
 def test_noise_is_no_voice_and_does_not_change_the_speech(
     model: SpeechMotionModel, reference: Reference
 ) -> None:

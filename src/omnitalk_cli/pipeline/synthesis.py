@@ -114,8 +114,6 @@ def synthesise(
     infiller = Infiller(model.network, model.normalisation, options, context)
     if not context.heard:
         notes("no voice is heard in the reference; the voice will be the model's own")
-    elif not reference.transcript:
-        notes("the reference has no transcript; the model goes by its sound alone")
     pace = _pace(reference, script, model, options)
     mels: list[Float] = []
     codes: list[Float] = []
