@@ -2,8 +2,8 @@
 #   make demo   set everything up and make out/demo.mp4
 #   make test   set everything up and run the checks and tests
 # Knobs: PYTHON=python3.11  VENV=.venv  PYTEST_ARGS="-n 2"
-#   PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" (on Linux the package index
-#   serves the large CUDA build of torch; this takes the CPU build)
+#   PIP_ARGS="--extra-index-url URL"  (on Linux the package index serves torch's large CUDA
+#   build; the URL of PyTorch's index of CPU builds avoids it)
 
 VENV ?= .venv
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
