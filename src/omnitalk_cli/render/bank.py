@@ -224,7 +224,7 @@ def _textures(
         return np.zeros((0, 24, 32, 3), np.uint8)
     region, pixels = masked[0], pixel_grid(grid.size)
     pictures = [
-        warp_patch(crop, flow.to(geometry, source), region, pixels)
+        warp_patch(crop, flow.to(geometry, source, region=region), region, pixels)
         for source, crop in enumerate(crops)
     ]
     small = [cv2.resize(picture, (32, 24), interpolation=cv2.INTER_AREA) for picture in pictures]

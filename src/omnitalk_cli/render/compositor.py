@@ -25,21 +25,6 @@ class Layer:
     picture: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Region:
-    """A rectangle of whole grid cells, in cells; ``pixels(cell)`` gives slices of the picture."""
-
-    rows: slice
-    columns: slice
-
-    def pixels(self, cell: int) -> tuple[slice, slice]:
-        """Rows and columns in pixels for cells of ``cell`` pixels."""
-        return (
-            slice(self.rows.start * cell, self.rows.stop * cell),
-            slice(self.columns.start * cell, self.columns.stop * cell),
-        )
-
-
 def warp_base(layer: Layer, flow: Float, pixels: Float, plate: Plate | None) -> NDArray[np.uint8]:
     """Warp a base picture by ``flow`` [G,G,2] and lay it over the plate → [S,S,3].
 

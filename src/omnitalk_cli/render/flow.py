@@ -25,6 +25,24 @@ GAZE_STRENGTH = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
+class Region:
+    """A rectangle of whole grid cells, in cells; ``pixels(cell)`` gives slices of the picture."""
+
+    rows: slice
+    columns: slice
+
+    def pixels(self, cell: int) -> tuple[slice, slice]:
+        """Rows and columns in pixels for cells of ``cell`` pixels."""
+        return (
+            slice(self.rows.start * cell, self.rows.stop * cell),
+            slice(self.columns.start * cell, self.columns.stop * cell),
+        )
+
+
+EVERYWHERE = Region(rows=slice(0, GRID), columns=slice(0, GRID))
+
+
+@dataclass(frozen=True, kw_only=True)
 class FlowGrid:
     """Constants of the grid for pictures of side ``size``: cell centres in pixels."""
 
@@ -88,8 +106,13 @@ class TargetFlow:
         soft = cv2.GaussianBlur(cv2.dilate(mask, np.ones((3, 3), np.uint8)), (0, 0), 1.0)
         return soft.astype(np.float32)[..., None] / 255
 
-    def to(self, source: Geometry, index: int, *, gaze: bool = False) -> Float:
-        """Displacement [G,G,2] in pixels: target pixel + displacement = place in the source."""
+    def to(
+        self, source: Geometry, index: int, *, region: Region = EVERYWHERE, gaze: bool = False
+    ) -> Float:
+        """Displacement in pixels: target pixel + displacement = place in the source.
+
+        [G,G,2], or only the cells of ``region`` [g,g,2]. ``gaze`` also moves the irises.
+        """
         grid = self._grid
         turn, shift = _similarity(self._pose, _as_complex(source.pose_points[index]))
         matrix = np.array([[turn.real, turn.imag], [-turn.imag, turn.real]], np.float32)
@@ -97,17 +120,19 @@ class TargetFlow:
         left_over = source.vertices[index] - (self._vertices @ matrix + offset)
         left_over[grid.topology.outermost] = 0
 
-        similarity = grid.points @ (matrix - np.eye(2, dtype=np.float32)) + offset
-        flow = similarity * self.head[..., None]
-        residual = self._interpolate(left_over)
+        here = (region.rows, region.columns)
+        points = grid.points[here]
+        similarity = points @ (matrix - np.eye(2, dtype=np.float32)) + offset
+        flow = similarity * self.head[here][..., None]
+        residual = self._interpolate(left_over, here)
         smooth = cv2.GaussianBlur(residual, (0, 0), BLUR)
-        flow += smooth + self._sharp * (residual - smooth)
+        flow += smooth + self._sharp[here] * (residual - smooth)
         if gaze:
-            self._shift_gaze(flow, source.irises[index])
+            self._shift_gaze(flow, points, source.irises[index])
         return flow
 
     def _barycentric(self, triangles: NDArray[np.int16]) -> tuple[NDArray[np.int64], Float]:
-        """Vertices [G·G,3] around every cell and their shares [G·G,3]; 0 outside the mesh.
+        """Vertices [G,G,3] around every cell and their shares [G,G,3]; 0 outside the mesh.
 
         Shares are kept within 0…1: thin triangles also cover cells whose middle lies outside
         them, and extrapolated they would throw pixels across the face.
@@ -121,29 +146,37 @@ class TargetFlow:
         shares = here[:, :3] * points[:, :1] + here[:, 3:6] * points[:, 1:] + here[:, 6:]
         shares = np.maximum(shares, 0)
         shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-6)
-        return np.take(grid.topology.triangles, flat, axis=0), shares
+        corners = np.take(grid.topology.triangles, flat, axis=0)
+        return corners.reshape(GRID, GRID, 3), shares.reshape(GRID, GRID, 3)
 
-    def _interpolate(self, values: Float) -> Float:
-        """Values [V,2] at the vertices → [G,G,2], linear in each triangle, 0 outside."""
-        corners = np.take(values, self._corners, axis=0)  # [G·G,3,2]
-        return np.einsum("gk,gkc->gc", self._shares, corners).reshape(GRID, GRID, 2)
+    def _interpolate(self, values: Float, here: tuple[slice, slice]) -> Float:
+        """Values [V,2] at vertices → [g,g,2] over some cells, linear in triangles, 0 outside."""
+        corners, shares = self._corners[here], self._shares[here]
+        # One complex number per vertex: half the look-ups of two reals.
+        flat = np.take(_as_complex(values), corners)  # [g,g,3]
+        total = (flat * shares).sum(axis=-1)
+        return np.stack([total.real, total.imag], axis=-1)
 
-    def _shift_gaze(self, flow: Float, irises: Float) -> None:
-        """Move the irises half of the way that the lids' flow does not."""
-        grid = self._grid
+    def _shift_gaze(self, flow: Float, points: Float, irises: Float) -> None:
+        """Move the irises half of the way that the lids' flow does not, in place.
+
+        ``flow`` and ``points`` [g,g,2] of some region; ``irises`` [2,2] of the source, pixels.
+        """
         spread = 0.045 * self.scale
         for eye in range(2):
             goal = self._irises[eye]
-            cell = np.rint((goal + 0.5) / grid.cell - 0.5).astype(int)
-            if (cell < 3).any() or (cell >= GRID - 3).any():
+            column, row = np.rint((goal - points[0, 0]) / self._grid.cell).astype(int)
+            if not (0 <= row < points.shape[0] and 0 <= column < points.shape[1]):
                 continue
-            reach = int(np.ceil(2.5 * spread / grid.cell))
-            rows = slice(max(0, cell[1] - reach), cell[1] + reach + 1)
-            columns = slice(max(0, cell[0] - reach), cell[0] + reach + 1)
-            missing = irises[eye] - goal - flow[cell[1], cell[0]]
-            distance = ((grid.points[rows, columns] - goal) ** 2).sum(axis=-1)
+            reach = int(np.ceil(2.5 * spread / self._grid.cell))
+            near = (
+                slice(max(0, row - reach), row + reach + 1),
+                slice(max(0, column - reach), column + reach + 1),
+            )
+            missing = irises[eye] - goal - flow[row, column]
+            distance = ((points[near] - goal) ** 2).sum(axis=-1)
             bump = np.exp(-distance / (2 * spread**2))[..., None]
-            flow[rows, columns] += GAZE_STRENGTH * bump * missing
+            flow[near] += GAZE_STRENGTH * bump * missing
 
 
 def _as_complex(points: Float) -> NDArray[np.complex64]:

@@ -98,7 +98,7 @@ def draw_frame(bank: MeshBank, target: Geometry, index: int, step: Step) -> Pict
         if masked is None:
             continue
         region, mask = masked
-        to_source = flow.to(bank.geometry, source, gaze=kind.gaze)
+        to_source = flow.to(bank.geometry, source, region=region, gaze=kind.gaze)
         patch = warp_patch(crops[source], to_source, region, bank.pixels)
         rows, columns = region.pixels(round(bank.grid.cell))
         lay_patch(picture[rows, columns], patch, mask)

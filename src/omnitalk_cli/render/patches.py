@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from omnitalk_cli.render.compositor import Region
-from omnitalk_cli.render.flow import GRID, FlowGrid
+from omnitalk_cli.render.flow import GRID, FlowGrid, Region
 from omnitalk_cli.render.sampling import displaced, sample
 from omnitalk_cli.types import Float
 
@@ -82,9 +81,8 @@ def patch_mask(
 
 
 def warp_patch(crop: Crop, flow: Float, region: Region, pixels: Float) -> NDArray[np.uint8]:
-    """Warp a crop by ``flow`` [G,G,2] over ``region`` → [h,w,3]."""
+    """Warp a crop by the ``flow`` [g,g,2] of ``region`` → [h,w,3]."""
     cell = pixels.shape[0] // GRID
     rows, columns = region.pixels(cell)
     here = pixels[rows, columns]
-    part = flow[region.rows, region.columns] - np.array([crop.x, crop.y], np.float32)
-    return sample(crop.picture, displaced(here, part))
+    return sample(crop.picture, displaced(here, flow - np.array([crop.x, crop.y], np.float32)))
