@@ -155,7 +155,14 @@ app.main()
 def test_interruption_exits_130_and_leaves_no_half_file(folder: Path, number: int) -> None:
     before = sorted(folder.iterdir())
     words = [sys.executable, "-c", SLEEPER, "generate", "--ref", "clip.mp4", "--say", "x"]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=folder) as process:
+    # Where the tests themselves run in the background, their children ignore SIGINT.
+    with subprocess.Popen(
+        words,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "working\n"
         time.sleep(0.1)
