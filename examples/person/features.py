@@ -291,7 +291,7 @@ class Mouth:
             round_off = 0.55 + 0.45 * smooth_step(0.35, 0.95, rim)
             tip = screen((base + [0, sign * heights[k], 0])[None])[0, 1]
             length = np.clip(np.abs(yy - tip) / (heights[k] * scale), 0, 1)
-            colour = np.array([0.66, 0.60, 0.50], np.float32) * (
+            colour = np.array([0.57, 0.51, 0.42], np.float32) * (
                 np.array([1.0, 1.0, 1.04]) - np.array([0.02, 0.07, 0.16]) * length[..., None]
             )
             colour = colour * (round_off * (1 - 0.13 * k) * (1.0 if upper else 0.72))[..., None]

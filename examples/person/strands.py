@@ -9,6 +9,7 @@ from person.hair import DARK, LIGHT, STEP, STEPS, Strands, follow
 from person.head import SKULL_CENTRE
 from person.light import GROUND, LIGHTS, SKY
 from person.raster import Camera
+from person.skin import smooth_step
 
 CHAIN = 3  # segments drawn in one colour
 SHINE = np.array([1.0, 0.72, 0.46], np.float32)
@@ -115,6 +116,10 @@ def _shade(
     out = (place - SKULL_CENTRE) * np.array([1.0, 0.35, 1.0], np.float32)
     out /= np.linalg.norm(out, axis=-1, keepdims=True)
     height = np.interp(place[..., 1], [-2.0, -0.8, 0.3], [0.52, 0.60, 1.0])
+    # Behind the ears no light comes in.
+    hollow = smooth_step(-0.35, -0.60, place[..., 2]) * smooth_step(0.55, 0.25, place[..., 1])
+    hollow = hollow * smooth_step(0.95, 0.75, np.abs(place[..., 0]))
+    height = height * (1 - 0.85 * hollow)
     shut = ((0.10 + 0.90 * strands.depth[:, None] ** 1.3) * height)[..., None]
     tint = strands.tint[:, None, None]
     base = (DARK + (LIGHT - DARK) * tint) * (0.85 + 0.30 * along[..., None])

@@ -25,10 +25,10 @@ _TAIL_SECONDS = 1.2
 class SamplingOptions:
     """How to sample. ``cfg_*`` are the guidance weights of text, audio and visual reference."""
 
-    steps: int = 8
-    cfg_text: float = 2.0
-    cfg_audio: float = 2.0
-    cfg_video: float = 2.0
+    steps: int = 6
+    cfg_text: float = 3.0
+    cfg_audio: float = 1.0
+    cfg_video: float = 1.0
     schedule: Schedule = "uniform"
     solver: Solver = "euler"
     seed: int = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from omnitalk_cli.errors import InputError
+from omnitalk_cli.media.files import atomic_output
 from omnitalk_cli.types import Performance, SegmentTime
 
 FORMAT = "omnitalk-performance"
@@ -20,7 +20,6 @@ FORMAT_VERSION = "1"
 
 def save_performance(performance: Performance, path: Path) -> None:
     """Writes ``path`` whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     metadata = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
@@ -31,11 +30,9 @@ def save_performance(performance: Performance, path: Path) -> None:
         "mel": np.ascontiguousarray(performance.mel),
         "codes": np.ascontiguousarray(performance.codes),
     }
-    try:
-        save_file(tensors, temporary, metadata=metadata)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_output(path, overwrite=True) as part:
+        save_file(tensors, part, metadata=metadata)
+        part.chmod(0o644)
 
 
 def load_performance(path: Path) -> Performance:

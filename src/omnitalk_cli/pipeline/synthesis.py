@@ -47,7 +47,7 @@ class SynthesisOptions(SamplingOptions):
 
     speed: float = 1.0
     duration: float | None = None
-    reference_seconds: float = 6.0
+    reference_seconds: float = 4.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
