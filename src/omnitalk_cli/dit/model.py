@@ -84,7 +84,10 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.config = config
         width = config.text_dim
-        self.text_embed = nn.Embedding(config.vocabulary_size, width)
+        # Not nn.Embedding's own initialisation: on the meta device, where checkpoints are loaded,
+        # it would import all of torch's compiler (two seconds).
+        table = torch.randn(config.vocabulary_size, width)
+        self.text_embed = nn.Embedding.from_pretrained(table, freeze=False)
         self.text_blocks = nn.ModuleList(
             ConvNeXtBlock(width, width * config.text_conv_mult)
             for _ in range(config.text_conv_layers)

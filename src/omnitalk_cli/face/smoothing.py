@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import savgol_filter
 
 from omnitalk_cli.types import Float
 
@@ -18,6 +17,8 @@ def smooth(landmarks: Float) -> Float:
     """
     if len(landmarks) < WINDOW:
         return landmarks
+    from scipy.signal import savgol_filter  # a second to import, and only extraction needs it
+
     return savgol_filter(landmarks, WINDOW, ORDER, axis=0, mode="interp").astype(np.float32)
 
 
