@@ -144,7 +144,8 @@ def test_guidance_skips_what_is_void(weights: tuple, evaluations: int) -> None:
     guidance = Guidance(text=weights[0], audio=weights[1], visual=weights[2])
     terms = guidance.terms()
     assert len(terms) == evaluations
-    assert sum(weight for weight, _ in terms) == pytest.approx(1.0)
+    for stream in (0, 1):
+        assert sum(pair[stream] for pair, _ in terms) == pytest.approx(1.0)
 
 
 def test_guided_field_is_the_nested_sum() -> None:
@@ -161,7 +162,7 @@ def test_guided_field_is_the_nested_sum() -> None:
     with torch.no_grad():
         field = guided_field(
             model, text=values["text"], condition=values["condition"],
-            guidance=Guidance(text=3.0, audio=2.0, visual=0.5),
+            guidance=Guidance(text=7.0, audio=2.0, visual=0.5, face_text=3.0),
         )  # fmt: skip
         none, t = plain(False, False, False), plain(True, False, False)
         ta, tav = plain(True, True, False), plain(True, True, True)

@@ -16,25 +16,37 @@ from omnitalk_cli.dit.model import Condition, DualBranchDiT, TextInput
 
 @dataclass(frozen=True, kw_only=True)
 class Guidance:
-    """Weights of text, audio and visual condition. 1, 1, 1 is the plain conditional field."""
+    """Weights of text, audio and visual condition. 1, 1, 1 is the plain conditional field.
+
+    ``face_text`` is the text's weight in the visual stream (None: ``text``, as in the paper): what
+    makes speech clear exaggerates the lips.
+    """
 
     text: float = 2.0
     audio: float = 2.0
     visual: float = 2.0
+    face_text: float | None = None
 
-    def terms(self) -> list[tuple[float, tuple[bool, bool, bool]]]:
-        """Coefficient and (text, audio, visual) of each field evaluation that counts.
+    def _nested(self, text: float) -> tuple[float, float, float, float]:
+        return 1.0 - text, text - self.audio, self.audio - self.visual, self.visual
+
+    def terms(self) -> list[tuple[tuple[float, float], tuple[bool, bool, bool]]]:
+        """Coefficients in the (audio, visual) stream and (text, audio, visual) given, of each
+        field evaluation that counts.
 
         The nested form, sorted by evaluation: ∅ gets 1 − α_t, t gets α_t − α_a, (t,a) gets
-        α_a − α_v, (t,a,v) gets α_v. Evaluations with coefficient 0 are left out.
+        α_a − α_v, (t,a,v) gets α_v. Evaluations with coefficients 0 are left out.
         """
-        nested = [
-            (1.0 - self.text, (False, False, False)),
-            (self.text - self.audio, (True, False, False)),
-            (self.audio - self.visual, (True, True, False)),
-            (self.visual, (True, True, True)),
+        face_text = self.text if self.face_text is None else self.face_text
+        given = (
+            (False, False, False), (True, False, False), (True, True, False), (True, True, True),
+        )  # fmt: skip
+        pairs = zip(self._nested(self.text), self._nested(face_text), strict=True)
+        return [
+            (pair, kept)
+            for pair, kept in zip(pairs, given, strict=True)
+            if max(abs(pair[0]), abs(pair[1])) > 1e-9
         ]
-        return [term for term in nested if abs(term[0]) > 1e-9]
 
 
 def guided_field(
@@ -67,7 +79,7 @@ def guided_field(
     embedded = model.text(repeated_text, frames, column(0))
     given = condition.repeat(count).drop(audio=column(1), visual=column(2))
     repeated_mask = None if mask is None else torch.cat([mask] * count)
-    weights = torch.tensor([weight for weight, _ in terms], device=device)
+    weights = torch.tensor([pair for pair, _ in terms], device=device)  # [n, stream]
 
     def field(state: State, time: float) -> State:
         inputs = [torch.cat([x] * count) for x in state]
@@ -80,13 +92,13 @@ def guided_field(
             mask=repeated_mask,
         )
         velocities = []
-        for x, out in zip(inputs, outputs, strict=False):
+        for stream, (x, out) in enumerate(zip(inputs, outputs, strict=False)):
             assert out is not None
             out = out.float()
             if model.config.prediction == "data":
                 out = velocity_from_data(out, x, time)
             stacked = out.reshape(count, batch, *out.shape[1:])
-            velocities.append(torch.einsum("n,n...->...", weights, stacked))
+            velocities.append(torch.einsum("n,n...->...", weights[:, stream], stacked))
         return tuple(velocities)
 
     return field

@@ -23,12 +23,14 @@ _TAIL_SECONDS = 1.2
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions:
-    """How to sample. ``cfg_*`` are the guidance weights of text, audio and visual reference."""
+    """How to sample. ``cfg_*`` are the guidance weights of text, audio and visual reference;
+    ``cfg_face`` is the text's weight on the face, so that clear speech does not overdo the lips."""
 
     steps: int = 6
     cfg_text: float = 3.0
     cfg_audio: float = 1.0
     cfg_video: float = 1.0
+    cfg_face: float = 2.0
     schedule: Schedule = "uniform"
     solver: Solver = "euler"
     seed: int = 0
@@ -46,7 +48,12 @@ class SamplingOptions:
     @property
     def guidance(self) -> Guidance:
         """The weights as the solver wants them."""
-        return Guidance(text=self.cfg_text, audio=self.cfg_audio, visual=self.cfg_video)
+        return Guidance(
+            text=self.cfg_text,
+            audio=self.cfg_audio,
+            visual=self.cfg_video,
+            face_text=self.cfg_face,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
