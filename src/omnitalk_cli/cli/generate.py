@@ -56,6 +56,7 @@ def generate(
     cfg_text: opt.CfgText = None,
     cfg_audio: opt.CfgAudio = None,
     cfg_video: opt.CfgVideo = None,
+    cfg_face: opt.CfgFace = None,
     schedule: opt.Schedule = None,
     solver: opt.Solver = None,
     seed: opt.Seed = None,
@@ -95,6 +96,7 @@ def generate(
         )  # fmt: skip
         speech = given(
             steps=steps, cfg_text=cfg_text, cfg_audio=cfg_audio, cfg_video=cfg_video,
+            cfg_face=cfg_face,
             schedule=schedule, solver=solver, speed=speed, duration=duration,
         )  # fmt: skip
         video = given(

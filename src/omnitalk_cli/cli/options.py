@@ -163,6 +163,11 @@ CfgVideo = Annotated[
     float | None,
     option("--cfg-video", text="Guidance towards the face's style; 0 leaves it out.", panel=SPEECH),
 ]
+CfgFace = Annotated[
+    float | None,
+    option("--cfg-face", text="Guidance of the face towards the text; more moves the lips more.",
+           panel=SPEECH),
+]  # fmt: skip
 Schedule = Annotated[
     Literal["uniform", "sway", "epss"] | None,
     option("--schedule", text="Times of the solver's steps.", panel=SPEECH),

@@ -51,6 +51,7 @@ def synth(
     cfg_text: opt.CfgText = None,
     cfg_audio: opt.CfgAudio = None,
     cfg_video: opt.CfgVideo = None,
+    cfg_face: opt.CfgFace = None,
     schedule: opt.Schedule = None,
     solver: opt.Solver = None,
     seed: opt.Seed = None,
@@ -78,6 +79,7 @@ def synth(
                 "seed": choose_seed(seed),
                 **given(
                     steps=steps, cfg_text=cfg_text, cfg_audio=cfg_audio, cfg_video=cfg_video,
+                    cfg_face=cfg_face,
                     schedule=schedule, solver=solver, speed=speed, duration=duration,
                 ),
             },

@@ -28,6 +28,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "cfg_text": (0, 20),
     "cfg_audio": (0, 20),
     "cfg_video": (0, 20),
+    "cfg_face": (0, 20),
     "seed": (0, 2**32 - 1),
     "speed": (0.5, 2),
     "duration": (0.2, 36_000),
