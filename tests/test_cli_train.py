@@ -88,12 +88,12 @@ def test_corpus_passes_its_configuration(folder: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(corpus_module, "make_corpus", make_corpus)
     words = (
-        "corpus data --sentences text.txt --sentences text.txt --hours 2 --human-hours 0 "
+        "corpus data --sentences text.txt --sentences text.txt --hours 2 "
         "--audio sound --audio-hours 1 --seed 3 --workers 2 --json"
     )
     answer = json.loads(CliRunner().invoke(app, words.split()).stdout)
     assert answer == {"folder": "data", "shards": 1, "new_hours": 2.0}
     assert kept["config"] == CorpusConfig(
-        text=("text.txt", "text.txt"), espeak_hours=2, human_hours=0, audio_hours=1, seed=3
+        text=("text.txt", "text.txt"), espeak_hours=2, audio_hours=1, seed=3
     )
     assert kept["workers"] == 2 and kept["audio_dir"] == Path("sound")

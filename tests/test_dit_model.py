@@ -148,6 +148,44 @@ def test_guidance_skips_what_is_void(weights: tuple, evaluations: int) -> None:
         assert sum(pair[stream] for pair, _ in terms) == pytest.approx(1.0)
 
 
+def test_contextual_guidance_costs_two_evaluations_and_keeps_the_voice() -> None:
+    guidance = Guidance(text=4.0, audio=1.0, visual=1.0, face_text=2.0, form="contextual")
+    assert guidance.terms() == [
+        ((-3.0, -1.0), (False, True, True)),
+        ((4.0, 2.0), (True, True, True)),
+    ]
+    weighted = Guidance(text=3.0, audio=2.0, visual=0.0, form="contextual").terms()
+    for stream in (0, 1):
+        assert sum(pair[stream] for pair, _ in weighted) == pytest.approx(1.0)
+
+
+def test_rescaling_takes_exaggeration_back() -> None:
+    model = small(prediction="data")
+    values = inputs()
+    state = (values["audio"], values["visual"])
+
+    def data(**guidance: object) -> torch.Tensor:
+        field = guided_field(
+            model, text=values["text"], condition=values["condition"],
+            guidance=Guidance(audio=1.0, visual=1.0, form="contextual", **guidance),
+        )  # fmt: skip
+        return state[0] + 0.6 * field(state, 0.4)[0]
+
+    hidden = ~values["condition"].audio_visible
+    with torch.no_grad():
+        plain, strong = data(text=1.0), data(text=6.0)
+        fixed = data(text=6.0, rescale=1.0)
+    for row in range(len(plain)):
+        kept = hidden[row]
+        assert not torch.allclose(strong[row][kept].std(0), plain[row][kept].std(0), rtol=0.05)
+        torch.testing.assert_close(
+            fixed[row][kept].std(0), plain[row][kept].std(0), rtol=2e-2, atol=1e-3
+        )
+        torch.testing.assert_close(
+            fixed[row][kept].mean(0), plain[row][kept].mean(0), rtol=1e-3, atol=1e-3
+        )
+
+
 def test_guided_field_is_the_nested_sum() -> None:
     model = small(prediction="velocity")
     values = inputs()

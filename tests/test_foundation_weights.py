@@ -57,11 +57,12 @@ def test_missing_weights_say_what_to_do(weights: Path) -> None:
 
 def test_list_tells_what_is_installed(weights: Path) -> None:
     answer = json.loads(CliRunner().invoke(app, ["weights", "list", "--json"]).stdout)
-    tiny, vocoder = answer["weights"]
+    tiny, *others = answer["weights"]
     assert tiny["installed"] and tiny["parameters"] == 17
     assert tiny["sha256"] == store.sha256(weights / "tiny.safetensors")
     assert tiny["bytes"] == (weights / "tiny.safetensors").stat().st_size
-    assert not vocoder["installed"] and vocoder["path"] is None
+    assert {entry["name"] for entry in others} == {"pronunciation", "pitch", "vocoder"}
+    assert not any(entry["installed"] or entry["path"] for entry in others)
     table = CliRunner().invoke(app, ["weights", "list"]).stdout
     assert "not installed" in table and tiny["sha256"][:12] in table
 

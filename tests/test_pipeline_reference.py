@@ -226,7 +226,8 @@ def test_lost_face_is_told_with_times_or_cut_away(tmp_path: Path) -> None:
     reference = extract_reference(late, options=options, notes=notes.append)
     assert 0.5 <= reference.start_seconds <= 0.7
     assert abs(reference.seconds - len(reference.frames) / 25) <= 1 / MEL_RATE
-    assert len(notes) == 1 and "using" in notes[0]
+    assert len(notes) == 2 and "using" in notes[0]
+    assert "cannot be laid on the sound" in notes[1] and not reference.words
 
 
 def test_two_faces_are_noted(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import InputError, UsageError
 from omnitalk_cli.face.codes import CODE_INDEX, EXPRESSION, POSE
+from omnitalk_cli.pipeline import synthesis
 from omnitalk_cli.pipeline.performance_store import load_performance, save_performance
 from omnitalk_cli.pipeline.production import ProductionOptions, video_codes
 from omnitalk_cli.pipeline.synthesis import (
@@ -33,7 +34,10 @@ from omnitalk_cli.types import (
     Word,
 )
 
-DURATIONS = {"letters": [0.02] + [0.06] * 28, "pauses": {"": 0.0, ",": 0.2, ".": 0.3}}
+DURATIONS = {
+    "weights": {"bias": -2.5},
+    "pauses": {"": (0.0, 0.0, 0.0), ",": (0.2, 0.0, 0.0), ".": (0.3, 0.0, 0.0)},
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +57,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> SpeechMotionModel:
             mel_mean=torch.full((100,), -2.0), mel_std=torch.full((100,), 2.0),
             code_mean=torch.zeros(61), code_std=torch.full((61,), 0.1),
         ),
-        extras={"vocabulary": "letters", "languages": ["en"], "durations": DURATIONS},
+        extras={"vocabulary": "phones", "languages": ["en"], "durations": DURATIONS},
         dtype=torch.float32,
     )  # fmt: skip
     return load_model(str(path), device="cpu", dtype=torch.float32)
@@ -155,14 +159,18 @@ def test_duration_is_met(model: SpeechMotionModel, reference: Reference) -> None
         synthesise(reference, script(HELLO), model, SynthesisOptions(steps=1, duration=0.4))
 
 
-def test_pace_follows_the_reference(model: SpeechMotionModel, reference: Reference) -> None:
-    slow = dataclasses.replace(reference, transcript="oh")
-    fast = dataclasses.replace(reference, transcript="a good deal more in the same short time")
-
-    def seconds(source: Reference) -> float:
+def test_pace_follows_the_reference_and_a_wrong_transcript_is_not_believed(
+    model: SpeechMotionModel, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seconds(transcript: str, heard: float | None) -> float:
+        monkeypatch.setattr(synthesis, "pace_from_mel", lambda mel: heard)
+        source = dataclasses.replace(reference, transcript=transcript)
         return synthesise(source, script(HELLO), model, SynthesisOptions(steps=1)).seconds
 
-    assert seconds(slow) > 1.3 * seconds(fast)
+    few, many = "oh no oh no", "a good deal more in the same short time"
+    assert seconds(few, None) > 1.3 * seconds(many, None)
+    assert seconds("", 1.4) > 1.3 * seconds("", 0.8)
+    assert seconds("oh", 1.0) == pytest.approx(seconds("", 1.0), abs=0.05)
 
 
 def test_word_times_tell_the_network_what_the_reference_says(
@@ -207,7 +215,16 @@ def test_unspoken_languages_are_refused(model: SpeechMotionModel, reference: Ref
 
 
 @pytest.mark.parametrize(
-    "options", [{"steps": 0}, {"schedule": "epss", "steps": 9}, {"speed": 3}, {"duration": 0}]
+    "options",
+    [
+        {"steps": 0},
+        {"schedule": "epss", "steps": 9},
+        {"speed": 3},
+        {"duration": 0},
+        {"cfg_form": "odd"},
+        {"refresh": 1.5},
+        {"liveliness": -1},
+    ],  # fmt: skip
 )
 def test_bad_options_are_refused(options: dict) -> None:
     with pytest.raises(UsageError):

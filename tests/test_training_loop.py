@@ -11,16 +11,19 @@ from omnitalk_cli.dit.checkpoint import load_checkpoint
 from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.errors import InputError, UsageError
 from omnitalk_cli.face.codes import CODE_INDEX
+from omnitalk_cli.speech.duration import DurationModel
+from omnitalk_cli.text.phones import SpokenWord
 from omnitalk_cli.text.vocabulary import Vocabulary
-from omnitalk_cli.training.corpus import CorpusItem, CorpusWriter
 from omnitalk_cli.training.dataset import (
     MaskingConfig,
+    MixConfig,
     Sampler,
     load_utterances,
     measure_normalisation,
 )
 from omnitalk_cli.training.loop import TrainConfig, Trainer, train
 from omnitalk_cli.training.loss import LossConfig, flow_loss
+from omnitalk_cli.training.shards import CorpusItem, CorpusWriter
 
 SMALL = DiTConfig.tiny(
     dim=32, visual_dim=16, heads=2, head_dim=8, fusion_depth=1, single_depth=1, text_dim=16,
@@ -31,11 +34,30 @@ QUICK = TrainConfig(
 )
 
 
+def phones(seconds: float) -> list[tuple[str, float, float]]:
+    """Nine phones that share the time evenly."""
+    edges = np.linspace(0.1, seconds - 0.1, 10)
+    names = "HH AH L OW W ER L D Z".split()
+    return [(n, float(a), float(b)) for n, a, b in zip(names, edges, edges[1:], strict=False)]
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
     rng = np.random.default_rng(0)
     writer = CorpusWriter(folder / "shard-00000.safetensors")
+    recordings = CorpusWriter(folder / "shard-00001.safetensors")
+    for number in range(6):
+        seconds = 1.5 + 0.1 * number
+        recordings.add(
+            CorpusItem(
+                audio=rng.normal(0, 3000, int(24_000 * seconds)).astype(np.int16),
+                text="hello worlds", words=[(0.1, 0.8), (0.8, seconds - 0.1)], speaker="anna",
+                source="human:anna", phones=phones(seconds), alphabet="arpabet",
+                split="heldout" if number == 0 else "train",
+            )
+        )  # fmt: skip
+    recordings.write()
     for number in range(24):
         frames = int(rng.integers(80, 200))
         codes = rng.random((frames, 61)).astype(np.float16)
@@ -46,17 +68,24 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 mel=rng.normal(size=(frames, 100)).astype(np.float16), codes=codes,
                 text="hello, world.", words=[(0.1, 0.4 * seconds), (0.5 * seconds, seconds - 0.1)],
                 speaker=f"voice{number % 3}", source="test",
-                split="heldout" if number % 6 == 0 else "train", phones=None, alphabet="",
+                split="heldout" if number % 6 == 0 else "train", phones=phones(seconds),
+                alphabet="arpabet",
             )
         )  # fmt: skip
-    writer.write(motion="synthetic")
+    writer.write()
     return folder
 
 
-def sampler(corpus: Path, masking: MaskingConfig, seed: int = 0) -> Sampler:
+def sampler(
+    corpus: Path, masking: MaskingConfig, seed: int = 0, mix: MixConfig | None = None
+) -> Sampler:
     rng = np.random.default_rng(seed)
-    items = load_utterances(corpus, "train", Vocabulary.letters(), patch=4)
-    return Sampler(items, measure_normalisation(items, rng), masking, patch=4, rng=rng)
+    made = Sampler(
+        load_utterances(corpus, "train"), None, masking, mix=mix, vocabulary=Vocabulary.phones(),
+        patch=4, rng=rng,
+    )  # fmt: skip
+    measure_normalisation(made, batches=2)
+    return made
 
 
 def test_samples_have_one_length_and_masks_lie_on_patches(corpus: Path) -> None:
@@ -69,6 +98,41 @@ def test_samples_have_one_length_and_masks_lie_on_patches(corpus: Path) -> None:
         assert float(batch.condition.audio[hidden].abs().max()) == 0.0
 
 
+def test_shares_decide_which_source_is_drawn(corpus: Path) -> None:
+    only = sampler(corpus, MaskingConfig(), mix=MixConfig(shares={"human:anna": 1.0}))
+    drawn = [only.utterances[np.searchsorted(only._weights, u)].source for u in (0.01, 0.5, 0.99)]
+    assert drawn == ["human:anna"] * 3
+    half = sampler(corpus, MaskingConfig(), mix=MixConfig(shares={"human:anna": 0.5}))
+    share = np.diff(half._weights, prepend=0.0)
+    human = [item.source == "human:anna" for item in half.utterances]
+    assert share[human].sum() == pytest.approx(0.5)
+
+
+def test_recordings_get_a_new_voice_and_a_face_every_time(corpus: Path) -> None:
+    mix = MixConfig(shares={"human:anna": 1.0})
+    one, two = (
+        sampler(corpus, MaskingConfig(), seed, mix).batch(tokens=32, lengths=(32,))
+        for seed in (1, 2)
+    )
+    for batch in (one, two):
+        assert torch.isfinite(batch.audio).all() and float(batch.visual.std()) > 0
+    assert not torch.allclose(one.audio, two.audio)
+
+
+def test_without_motion_nothing_of_the_face_is_asked_for(corpus: Path) -> None:
+    batch = sampler(corpus, MaskingConfig()).batch(tokens=64, lengths=(32,), motion=False)
+    assert not batch.visual_target.any() and batch.audio_target.any()
+
+
+def test_a_pause_sounds_like_the_quietest_frames(corpus: Path) -> None:
+    source = sampler(corpus, MaskingConfig())
+    mel = np.full((50, 100), -1.0, np.float32)
+    mel[20:26] = -9.0
+    pause = source._pause(mel, 5)
+    assert pause.mel.shape == (20, 100) and np.allclose(pause.mel, -9.0)
+    assert len(pause.alignment.index) == 20 and not pause.phones
+
+
 def test_span_masking_covers_its_share(corpus: Path) -> None:
     masking = MaskingConfig(pair_share=0.0, audio_given=0.0)
     batch = sampler(corpus, masking).batch(tokens=400, lengths=(40,))
@@ -78,11 +142,13 @@ def test_span_masking_covers_its_share(corpus: Path) -> None:
 
 def test_given_audio_leaves_only_the_face_to_generate(corpus: Path) -> None:
     masking = MaskingConfig(
-        audio_given=1.0, drop_all=0, drop_reference=0, drop_visual=0, drop_audio=0
+        audio_given=1.0, drop_all=0, drop_reference=0, drop_visual=0, drop_audio=0, drop_text=0
     )
     batch = sampler(corpus, masking).batch(tokens=64, lengths=(32,))
     assert not batch.audio_target.any() and batch.visual_target.any()
     assert batch.condition.audio_visible.all()
+    silent = MaskingConfig(audio_given=1.0, given_text=0.0)
+    assert sampler(corpus, silent).batch(tokens=64, lengths=(32,)).drop_text.all()
 
 
 def test_hidden_reference_text_is_unknown_on_visible_frames(corpus: Path) -> None:
@@ -130,8 +196,24 @@ def test_training_learns_and_leaves_a_loadable_checkpoint(corpus: Path, tmp_path
     assert result.heldout["codes@0.6"] < before["codes@0.6"]
     assert result.heldout["mel@0.6"] < before["mel@0.6"]
     loaded = load_checkpoint(result.checkpoint, device="cpu", dtype=torch.float32)
-    assert loaded.extras["training"]["sources"] == ["test"]
-    assert len(loaded.extras["durations"]["letters"]) > 26
+    assert loaded.extras["training"]["sources"] == ["human:anna", "test"]
+    durations = DurationModel(**loaded.extras["durations"])
+    assert 0.5 < durations.seconds([SpokenWord(("HH", "AH", "L", "OW"))] * 3) < 6
+
+
+def test_a_run_may_start_from_another_models_weights(corpus: Path, tmp_path: Path) -> None:
+    first = train(SMALL, QUICK, corpus=corpus, folder=tmp_path / "first")
+    longer = dataclasses.replace(SMALL, text_conv_layers=3)
+    trainer = Trainer(
+        longer, QUICK, corpus=corpus, folder=tmp_path / "second", device="cpu",
+        init=first.checkpoint,
+    )  # fmt: skip
+    old = load_checkpoint(first.checkpoint, device="cpu", dtype=torch.float32)
+    assert torch.equal(trainer.model.audio.out.weight, old.model.audio.out.weight)
+    assert "after 4 steps" in trainer.inherited[-1]
+    assert trainer.run().steps == 4
+    again = Trainer(longer, QUICK, corpus=corpus, folder=tmp_path / "second", device="cpu")
+    assert again.inherited == trainer.inherited
 
 
 def test_resuming_goes_on_where_it_stopped(corpus: Path, tmp_path: Path) -> None:

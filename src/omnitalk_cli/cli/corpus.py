@@ -36,20 +36,6 @@ def corpus(
             metavar="FOLDER",
         ),
     ] = None,
-    human_hours: Annotated[
-        float | None,
-        opt.option(
-            "--human-hours", text="Hours made of recordings with a transcript.",
-            panel=opt.TRAINING, min=0, metavar="N",
-        ),
-    ] = None,
-    other_hours: Annotated[
-        float | None,
-        opt.option(
-            "--other-hours", text="Hours made of recordings in other languages, without text.",
-            panel=opt.TRAINING, min=0, metavar="N",
-        ),
-    ] = None,
     audio: Annotated[
         Path | None,
         opt.option(
@@ -70,13 +56,6 @@ def corpus(
             "--shard-hours", text="Hours in one file.", panel=opt.TRAINING, min=0.001, metavar="N"
         ),
     ] = None,
-    remake_motion: Annotated[
-        bool,
-        opt.option(
-            "--remake-motion", text="Give the shards that are there new motion; make no others.",
-            panel=opt.TRAINING, env=False,
-        ),
-    ] = False,
     seed: opt.FixedSeed = 0,
     workers: opt.Workers = None,
     json_output: opt.Json = False,
@@ -84,31 +63,22 @@ def corpus(
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = 0,
 ) -> None:  # fmt: skip
-    """Make a training corpus of speech and motion; shards that are there are kept."""
+    """Make a training corpus of speech; shards that are there are kept."""
     with session(quiet=quiet, verbose=verbose, json_output=json_output) as console:
-        if not (sentences or remake_motion):
+        if not sentences:
             raise UsageError("give at least one file of English sentences: --sentences FILE")
-        for file in sentences or ():
+        for file in sentences:
             check_input(file, "a text file of English sentences")
         if human is not None:
             check_input(human / "metadata.csv", "a folder of recordings with metadata.csv")
         from omnitalk_cli.training import corpus as maker
 
-        if remake_motion:
-            shards = sorted(folder.glob("shard-*.safetensors"))
-            for done, shard in enumerate(shards):
-                maker.remake_motion(shard)
-                console.progress("motion", done + 1, len(shards))
-            facts = {"folder": str(folder), "shards": len(shards)}
-            console.result(facts, [f"{folder}: new motion in {len(shards)} shards"])
-            return
         plan = maker.CorpusConfig(
-            text=tuple(str(file) for file in sentences or ()),
+            text=tuple(str(file) for file in sentences),
             human=str(human) if human else None,
             seed=seed,
             **given(
-                espeak_hours=hours, human_hours=human_hours, other_hours=other_hours,
-                audio_hours=audio_hours, shard_hours=shard_hours,
+                espeak_hours=hours, audio_hours=audio_hours, shard_hours=shard_hours,
             ),
         )  # fmt: skip
         made = maker.make_corpus(

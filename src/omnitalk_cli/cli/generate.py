@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+from omnitalk_cli.cli import driven
 from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
 from omnitalk_cli.cli.stages import (
@@ -36,6 +37,7 @@ def generate(
     ref: opt.Ref,
     text: opt.TextFile = None,
     say: opt.Say = None,
+    audio: opt.Audio = None,
     output: Annotated[
         Path | None,
         opt.option(
@@ -82,14 +84,20 @@ def generate(
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = 0,
 ) -> None:  # fmt: skip
-    """Make a talking video of the person in --ref, saying --text."""
+    """Make a talking video of the person in --ref, saying --text (or speaking --audio)."""
     with session(quiet=quiet, verbose=verbose, json_output=json_output) as console:
-        source = script_source(text, say)
+        source = (
+            driven.check_audio(audio, text=text, say=say, speed=speed, duration=duration)
+            if audio
+            else script_source(text, say)
+        )
         check_input(ref, "a clip of the person, or features made by extract")
-        inputs = (ref, source) if isinstance(source, Path) else (ref,)
-        path = output or default_output(ref, source if isinstance(source, Path) else None, ".mp4")
+        file = source if isinstance(source, Path) else None
+        path = output or default_output(ref, file, ".mp4")
+        inputs = (ref, file) if file else (ref,)
         check_output(path, suffixes=(".mp4",), overwrite=overwrite, inputs=inputs)
-        script = read_script(source, lang)
+        script = None if audio else read_script(source, lang)
+        recording = driven.hear(audio, console=console) if audio else None
         extraction = reference_options(
             ref, ref_text=ref_text, ref_start=ref_start, ref_seconds=ref_seconds,
             ref_audio=ref_audio, face=face, asr_model=asr_model, size=size,
@@ -108,22 +116,44 @@ def generate(
         settings = speech_options(model=model, device=device, dtype=dtype, options=speech)
         production = video_options(overwrite=overwrite, options=video)
         if dry_run:
-            plan = Plan(
-                reference=ref, script=script_name(source, text), language=script.language,
-                segments=len(script.segments), model=model, seed=speech.pop("seed"), output=path,
-                estimated_seconds=estimate_seconds(script, speed=speed, duration=duration),
-                options={**extraction, **speech, **video},
-            )  # fmt: skip
-            console.result(plan.to_dict(), plan.lines())
+            seed = speech.pop("seed")
+            everything = {**extraction, **speech, **video}
+            if audio and recording:
+                driven.show_plan(
+                    console, recording, reference=ref, audio=audio, model=model, seed=seed,
+                    output=path, options=everything,
+                )  # fmt: skip
+            elif script:
+                plan = Plan(
+                    reference=ref, script=script_name(source, text), language=script.language,
+                    segments=len(script.segments), model=model, seed=seed, output=path,
+                    estimated_seconds=estimate_seconds(script, speed=speed, duration=duration),
+                    options=everything,
+                )  # fmt: skip
+                console.result(plan.to_dict(), plan.lines())
             return
 
         started = time.monotonic()
         reference, cached = get_reference(ref, options=extraction, cache=cache, console=console)
         extracted = time.monotonic()
-        performance = perform(reference, script, model=model, settings=settings, console=console)
+        if recording:
+            performance = driven.follow(
+                reference, recording, model=model, settings=settings, console=console
+            )
+        else:
+            assert script is not None
+            performance = perform(
+                reference, script, model=model, settings=settings, console=console
+            )
         performed = time.monotonic()
         make_folder(path)
-        take = produce(reference, performance, path, options=production, console=console)
+        take = (
+            driven.produce(
+                reference, performance, recording, path, options=production, console=console
+            )
+            if recording
+            else produce(reference, performance, path, options=production, console=console)
+        )
         result = take.to_dict()
         result["reference_cached"] = cached
         result["timings"] = {

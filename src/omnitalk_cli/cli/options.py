@@ -138,6 +138,15 @@ Say = Annotated[
     str | None,
     option("--say", text="The script itself.", panel=SCRIPT, env=False, metavar="TEXT"),
 ]
+Audio = Annotated[
+    Path | None,
+    option(
+        "--audio",
+        text="Recorded speech (or a video of it) instead of a script: it is kept as it is, only "
+        "the face is made. --cfg-face then weighs the sound.",
+        panel=SCRIPT, env=False, metavar="FILE",
+    ),
+]  # fmt: skip
 Lang = Annotated[
     Literal["auto", "en", "zh"], option("--lang", text="Language of what is said.", panel=SCRIPT)
 ]

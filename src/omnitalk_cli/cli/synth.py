@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from omnitalk_cli.cli import driven
 from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
 from omnitalk_cli.cli.stages import (
@@ -30,6 +31,7 @@ def synth(
     ref: opt.Ref,
     text: opt.TextFile = None,
     say: opt.Say = None,
+    audio: opt.Audio = None,
     output: Annotated[
         Path | None,
         opt.option(
@@ -65,14 +67,23 @@ def synth(
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = 0,
 ) -> None:  # fmt: skip
-    """Make speech and motion only, as a file that render takes."""
+    """Make speech and motion only, as a file that render takes.
+
+    With --audio it is the motion to that sound, and render makes the sound again from its mel:
+    only generate --audio puts the recording itself into the video.
+    """
     with session(quiet=quiet, verbose=verbose, json_output=json_output) as console:
-        source = script_source(text, say)
+        source = (
+            driven.check_audio(audio, text=text, say=say, speed=speed, duration=duration)
+            if audio
+            else script_source(text, say)
+        )
         check_input(ref, "a clip of the person, or features made by extract")
-        script_file = source if isinstance(source, Path) else None
-        path = output or default_output(ref, script_file, PERFORMANCE_SUFFIX)
+        file = source if isinstance(source, Path) else None
+        path = output or default_output(ref, file, PERFORMANCE_SUFFIX)
         check_output(path, suffixes=(".safetensors",), overwrite=overwrite, inputs=(ref,))
-        script = read_script(source, lang)
+        script = None if audio else read_script(source, lang)
+        recording = driven.hear(audio, console=console) if audio else None
         settings = speech_options(
             model=model, device=device, dtype=dtype,
             options={
@@ -93,7 +104,15 @@ def synth(
             cache=cache,
             console=console,
         )  # fmt: skip
-        performance = perform(reference, script, model=model, settings=settings, console=console)
+        if recording:
+            performance = driven.follow(
+                reference, recording, model=model, settings=settings, console=console
+            )
+        else:
+            assert script is not None
+            performance = perform(
+                reference, script, model=model, settings=settings, console=console
+            )
         from omnitalk_cli.pipeline.inspection import performance_facts, performance_lines
         from omnitalk_cli.pipeline.performance_store import save_performance
 

@@ -11,6 +11,7 @@ from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
 from omnitalk_cli.cli.stages import given
 from omnitalk_cli.errors import InputError, UsageError
+from omnitalk_cli.pipeline.settings import check_input
 
 
 def train(
@@ -55,6 +56,13 @@ def train(
             metavar="N",
         ),
     ] = None,
+    init: Annotated[
+        Path | None,
+        opt.option(
+            "--init", text="Checkpoint that a new run starts from, as far as its weights fit.",
+            panel=opt.TRAINING, metavar="FILE",
+        ),
+    ] = None,
     seed: opt.FixedSeed = 0,
     device: opt.Device = "auto",
     json_output: opt.Json = False,
@@ -68,23 +76,26 @@ def train(
             raise UsageError("give the budget either as --minutes or as --train-steps")
         if not any(corpus.glob("shard-*.safetensors")):
             raise InputError(f"{corpus}: holds no corpus; make one with `omnitalk corpus`")
+        if init is not None:
+            check_input(init, "a checkpoint to start from")
         from omnitalk_cli.dit.config import DiTConfig
         from omnitalk_cli.pipeline.devices import choose_device
         from omnitalk_cli.text.vocabulary import Vocabulary
         from omnitalk_cli.training.loop import TrainConfig
         from omnitalk_cli.training.loop import train as run
 
-        letters: dict[str, Any] = {"vocabulary_size": len(Vocabulary.letters())}
+        phones: dict[str, Any] = {"vocabulary_size": len(Vocabulary.phones())}
         chosen: dict[str, Any] = {"seed": seed} | given(
             minutes=minutes, steps=train_steps, tokens=tokens, learning_rate=learning_rate
         )
         small = what == "tiny"
         result = run(
-            DiTConfig.tiny() if small else DiTConfig.base(**letters),
+            DiTConfig.tiny() if small else DiTConfig.base(**phones),
             TrainConfig(**chosen) if small else TrainConfig.paper(**chosen),
             corpus=corpus,
             folder=folder,
             device=choose_device(device),
+            init=init,
             progress=console.progress,
             log=console.detail,
         )

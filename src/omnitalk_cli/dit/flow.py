@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -81,17 +81,28 @@ def _step(state: State, velocity: State, dt: float) -> State:
     return tuple(x + dt * v for x, v in zip(state, velocity, strict=True))
 
 
+def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    drawn = torch.randn(like.shape, generator=generator)
+    return drawn.to(like.device, like.dtype)
+
+
 def integrate(
     field: Field,
     state: State,
     grid: list[float],
     *,
     solver: Solver = "euler",
+    refresh: Sequence[Tensor] = (),
+    generator: torch.Generator | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> State:
     """Solves ``dx/dt = field(x, t)`` from ``grid[0]`` to ``grid[-1]``.
 
-    ``midpoint`` evaluates the field twice a step. ``on_step`` hears the number of steps done.
+    ``midpoint`` evaluates the field twice a step. ``refresh``, one tensor of 0…1 for each of the
+    state that broadcasts to it, replaces that share of the noise that is left after a step (but for
+    the last) by new noise of ``generator``, the same variance kept: errors of early steps are not
+    carried along then, as in ancestral sampling (eta of DDIM, arXiv 2010.02502). ``on_step`` hears
+    the number of steps done.
     """
     if solver not in SOLVERS:
         raise ValueError(f"unknown solver {solver!r}; use one of {SOLVERS}")
@@ -100,7 +111,13 @@ def integrate(
         if solver == "midpoint":
             middle = (start + end) / 2
             velocity = field(_step(state, velocity, middle - start), middle)
+        noise = tuple(x - start * v for x, v in zip(state, velocity, strict=True))
         state = _step(state, velocity, end - start)
+        if refresh and end < 1:
+            state = tuple(
+                x + (1 - end) * (((1 - share**2).sqrt() - 1) * z + share * _normal(z, generator))
+                for x, z, share in zip(state, noise, refresh, strict=True)
+            )
         if on_step is not None:
             on_step(index + 1)
     return state

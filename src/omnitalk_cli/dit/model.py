@@ -141,6 +141,11 @@ class Stream(nn.Module):
         patched = channels * config.patch
         flag = 1 if config.visible_flag else 0
         self.proj = nn.Linear(2 * patched + config.text_dim + flag, dim)
+        self.sound: nn.Linear | None = None
+        if config.given_sound and channels == config.code_count:
+            self.sound = nn.Linear(config.mel_bins * config.patch, dim)
+            nn.init.zeros_(self.sound.weight)
+            nn.init.zeros_(self.sound.bias)
         self.positions = ConvPosition(dim, config.position_kernel, config.position_groups)
         self.time = TimeEmbedding(dim)
         self.summary: nn.Module | None = None
@@ -160,14 +165,24 @@ class Stream(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def start(
-        self, noisy: Tensor, given: Tensor, visible: Tensor, text: Tensor, mask: Tensor | None
+        self,
+        noisy: Tensor,
+        given: Tensor,
+        visible: Tensor,
+        text: Tensor,
+        mask: Tensor | None,
+        sound: Tensor | None = None,
     ) -> Tensor:
-        """Tokens ``[B, L, D]`` of the noisy and the given frames ``[B, T, channels]`` and text."""
+        """Tokens ``[B, L, D]`` of the noisy and the given frames ``[B, T, channels]``, text, and
+        given ``sound`` ``[B, T, 100]`` where the configuration has it."""
         p = self.config.patch
         parts = [rearrange(x, "b (l p) c -> b l (p c)", p=p) for x in (noisy, given)] + [text]
         if self.config.visible_flag:
             parts.append(reduce(visible.to(noisy.dtype), "b (l p) -> b l 1", "mean", p=p))
-        return self.positions(self.proj(torch.cat(parts, dim=-1)), mask)
+        x = self.proj(torch.cat(parts, dim=-1))
+        if self.sound is not None and sound is not None:
+            x = x + self.sound(rearrange(sound, "b (l p) c -> b l (p c)", p=p))
+        return self.positions(x, mask)
 
     def context(
         self,
@@ -254,8 +269,9 @@ class DualBranchDiT(nn.Module):
             return self.audio.finish(a, at), None
         vt = self.visual.context(time, summary, angles, token_mask)
         v = self.visual.start(
-            noisy_visual, condition.visual, condition.visual_visible, text, token_mask
-        )
+            noisy_visual, condition.visual, condition.visual_visible, text, token_mask,
+            condition.audio,
+        )  # fmt: skip
         for block in self.fusion:
             a, v = block(a, v, at, vt)
         return self.audio.finish(a, at), self.visual.finish(v, vt)

@@ -10,34 +10,59 @@ import torch
 from torch import Tensor
 
 from omnitalk_cli.dit.checkpoint import Normalisation
-from omnitalk_cli.dit.flow import SCHEDULES, SOLVERS, Schedule, Solver, integrate, time_grid
-from omnitalk_cli.dit.guidance import Guidance, guided_field
+from omnitalk_cli.dit.flow import (
+    SCHEDULES,
+    SOLVERS,
+    Field,
+    Schedule,
+    Solver,
+    State,
+    integrate,
+    time_grid,
+    velocity_from_data,
+)
+from omnitalk_cli.dit.guidance import FORMS, Guidance, GuidanceForm, guided_field
 from omnitalk_cli.dit.model import Condition, DualBranchDiT, TextInput
 from omnitalk_cli.errors import UsageError
-from omnitalk_cli.face.codes import EXPRESSION
+from omnitalk_cli.face.codes import CODE_NAMES, EXPRESSION
 from omnitalk_cli.text.alignment import Alignment
 from omnitalk_cli.types import MEL_RATE, Float
 
 _TAIL_SECONDS = 1.2
+_LIPS = [name.startswith(("jaw", "mouth")) for name in CODE_NAMES]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions:
     """How to sample. ``cfg_*`` are the guidance weights of text, audio and visual reference;
-    ``cfg_face`` is the text's weight on the face, so that clear speech does not overdo the lips."""
+    ``cfg_face`` is the text's weight on the face, so that clear speech does not overdo the lips;
+    ``cfg_rescale`` 0…1 takes back what guidance does to the sound's spread; ``cfg_form`` says how
+    the weights are put together (``dit.guidance``). ``refresh`` 0…1 is the share of the sound's
+    and the lips' noise that is drawn anew after every step; ``liveliness`` scales the noise that
+    head, eyes, lids and brows start from: few steps lose a part of the movement."""
 
     steps: int = 6
     cfg_text: float = 3.0
     cfg_audio: float = 1.0
     cfg_video: float = 1.0
-    cfg_face: float = 2.0
+    cfg_face: float = 1.3
+    cfg_rescale: float = 0.7
+    cfg_form: GuidanceForm = "contextual"
     schedule: Schedule = "uniform"
     solver: Solver = "euler"
+    refresh: float = 1.0
+    liveliness: float = 1.3
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise UsageError(f"unknown schedule {self.schedule!r}; use one of {SCHEDULES}")
+        if not 0.0 <= self.liveliness <= 3.0:
+            raise UsageError(f"liveliness {self.liveliness} is outside 0…3")
+        if not 0.0 <= self.refresh <= 1.0 or not 0.0 <= self.cfg_rescale <= 1.0:
+            raise UsageError("refresh and the rescaling of guidance must be within 0…1")
+        if self.cfg_form not in FORMS:
+            raise UsageError(f"unknown form of guidance {self.cfg_form!r}; use one of {FORMS}")
         if self.solver not in SOLVERS:
             raise UsageError(f"unknown solver {self.solver!r}; use one of {SOLVERS}")
         try:
@@ -53,7 +78,18 @@ class SamplingOptions:
             audio=self.cfg_audio,
             visual=self.cfg_video,
             face_text=self.cfg_face,
+            rescale=self.cfg_rescale,
+            form=self.cfg_form,
         )
+
+    @property
+    def driven_guidance(self) -> Guidance:
+        """The same when the sound is given and its text is not known.
+
+        The sound then is what the text otherwise is to the face, so that ``cfg_face`` weighs it;
+        the evaluation without any condition is the one without sound.
+        """
+        return Guidance(text=self.cfg_face, audio=self.cfg_face, visual=self.cfg_video)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +168,21 @@ class Infiller:
         frames = self.frames(seconds)
         return self._infill(Alignment.unknown(frames), quiet.expand(frames, -1))
 
-    def _infill(self, alignment: Alignment, given_mel: Tensor | None) -> tuple[Float, Float]:
+    def follow(self, mel: Float) -> Float:
+        """Codes ``[T, 61]`` of the face that speaks the given log-mel ``[T, 100]``.
+
+        The sound must be as loud as the reference in context (its text is not needed) and ``T`` a
+        multiple of the network's patch; raises ValueError for another ``T``.
+        """
+        if len(mel) % self.network.config.patch or not len(mel):
+            raise ValueError(f"{len(mel)} frames are not whole patches")
+        n = self.normalisation
+        given = ((torch.from_numpy(mel) - n.mel_mean.cpu()) / n.mel_std.cpu()).float()
+        return self._infill(Alignment.unknown(len(mel)), given, textless=True)[1]
+
+    def _infill(
+        self, alignment: Alignment, given_mel: Tensor | None, *, textless: bool = False
+    ) -> tuple[Float, Float]:
         context = [self.reference] + ([self.tail] if self.tail is not None else [])
         known, frames = sum(len(part.mel) for part in context), len(alignment.index)
         config = self.network.config
@@ -160,13 +210,26 @@ class Infiller:
             torch.randn(1, known + frames, width, generator=self._generator).to(device, dtype)
             for width in (config.mel_bins, config.code_count)
         )
-        text = text_input([*(part.alignment for part in context), alignment], device)
+        free = torch.tensor([1.0 if lip else self.options.liveliness for lip in _LIPS])
+        noise = noise[0], noise[1] * free.to(device, dtype)
+        # In training the text is known of the whole sample or, with given sound, of none of it.
+        spoken = [*(part.alignment for part in context), alignment]
+        text = text_input([Alignment.unknown(known + frames)] if textless else spoken, device)
         with torch.inference_mode():
             field = guided_field(
-                self.network, text=text, condition=condition, guidance=self.options.guidance
+                self.network,
+                text=text,
+                condition=condition,
+                guidance=self.options.driven_guidance if textless else self.options.guidance,
             )
-            grid = time_grid(self.options.schedule, self.options.steps)
-            state = integrate(field, noise, grid, solver=self.options.solver)
+            state = integrate(
+                _holding(field, condition),
+                noise,
+                time_grid(self.options.schedule, self.options.steps),
+                solver=self.options.solver,
+                refresh=self._refresh(device),
+                generator=self._generator,
+            )
         mel, codes = (x[0, known:].float().cpu() for x in state)
         if given_mel is not None:
             mel = given_mel.clone()
@@ -174,12 +237,38 @@ class Infiller:
         self.tail = piece.end(self.frames(_TAIL_SECONDS))
         return self._denormalise(piece)
 
+    def _refresh(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Of sound and lips, which the text decides. Head, eyes and lids would hardly move any more
+        if they forgot their noise at every step: it decides where they go."""
+        share = torch.tensor(self.options.refresh, device=device)
+        return share, share * torch.tensor(_LIPS, device=device)
+
     def _denormalise(self, piece: Context) -> tuple[Float, Float]:
         n = self.normalisation
         mel = piece.mel * n.mel_std.cpu() + n.mel_mean.cpu()
         codes = piece.codes * n.code_std.cpu() + n.code_mean.cpu()
         codes[:, EXPRESSION] = codes[:, EXPRESSION].clamp(0.0, 1.0)
         return mel.numpy(), codes.numpy()
+
+
+def _holding(field: Field, condition: Condition) -> Field:
+    """``field`` with given frames on the straight path from their noise to what is given.
+
+    In training the state of given frames is that path, and the network's output there counts for
+    nothing: left to itself, the state would drift away from what is given.
+    """
+    given = (
+        (condition.audio_visible[..., None], condition.audio),
+        (condition.visual_visible[..., None], condition.visual),
+    )
+
+    def held(state: State, time: float) -> State:
+        return tuple(
+            torch.where(visible, velocity_from_data(data, x, time), velocity)
+            for (visible, data), x, velocity in zip(given, state, field(state, time), strict=True)
+        )
+
+    return held
 
 
 def text_input(parts: Sequence[Alignment], device: torch.device) -> TextInput:

@@ -1,4 +1,7 @@
-"""Reference + performance → MP4: vocode, render, mark, mux; rendering and encoding overlap."""
+"""Reference + performance → MP4: vocode, render, mark, mux; rendering and encoding overlap.
+
+A performance that follows a recording keeps that recording as its sound.
+"""
 
 from __future__ import annotations
 
@@ -68,10 +71,14 @@ def produce(
     output: Path,
     options: ProductionOptions,
     *,
+    sound: Float | None = None,
     progress: Progress = silent,
     notes: Callable[[str], None] = lambda line: None,
 ) -> Take:
     """Renders ``performance`` with the reference's looks into ``output`` (MP4).
+
+    ``sound`` ``[S]`` (24 kHz mono) is put under the pictures as it is instead of vocoding the mel:
+    the recording that the performance follows.
 
     The file appears whole or not at all. Raises UsageError when it exists and may not be
     overwritten, SetupError when ffmpeg or the vocoder's weights are missing, WorkError when
@@ -81,7 +88,15 @@ def produce(
     ffmpeg = find_ffmpeg(options.ffmpeg)
     timings: dict[str, float] = {}
     begin = time.monotonic()
-    audio = vocode(performance, load_vocoder(options.vocoder), progress=progress)
+    if sound is None:
+        if (recording := performance.settings.get("audio")) is not None:
+            notes(
+                f"the sound is made again from the mel of {recording}; "
+                "`omnitalk generate --audio` keeps the recording itself"
+            )
+        audio = vocode(performance, load_vocoder(options.vocoder), progress=progress)
+    else:
+        audio = sound
     timings["vocoder"] = time.monotonic() - begin
 
     begin = time.monotonic()

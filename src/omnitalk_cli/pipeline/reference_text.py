@@ -1,4 +1,4 @@
-"""What is said in a reference: given, beside the clip, recognised, or not known."""
+"""What is said in a reference, and when: given, beside the clip, recognised, or not known."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from omnitalk_cli.errors import InputError
 from omnitalk_cli.media.decode import decode_audio
 from omnitalk_cli.pipeline.reference_window import Window
 from omnitalk_cli.progress import Progress
+from omnitalk_cli.speech.aligner import Aligner
 from omnitalk_cli.speech.asr import ASR_RATE, Transcript, find_model, transcribe
+from omnitalk_cli.text.normalise import normalise
+from omnitalk_cli.text.phones import SILENCE
+from omnitalk_cli.types import SAMPLE_RATE, Float, Word
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
+_PHONE_SECONDS = (0.045, 0.16)  # mean length of a phone in speech that a text belongs to
 _COVERED = 0.95  # share of the clip that a window must hold for the clip's text to be its own
 
 
@@ -44,15 +49,26 @@ def transcript(
 ) -> Transcript:
     """The words of ``window``: ``text`` if given, else the sidecar's, else recognised, else none.
 
-    The sidecar is taken only if the window is (nearly) the whole clip of ``total`` seconds; of a
-    part, recognition knows better. ``language`` is a code or ``auto``.
+    A text that is given is laid on the sound, if it is English: its words get times. Where it does
+    not fit the sound it has none, with a note. The sidecar is taken only if the window is
+    (nearly) the whole clip of ``total`` seconds; of a part, recognition knows better. ``language``
+    is a code or ``auto``.
     """
+    beside = sidecar(clip)
+    if text is None and beside and window.seconds >= _COVERED * total:
+        text = beside
     if text is not None:
         text = " ".join(text.split())
-        return Transcript(text=text, language=spoken_language(text, language), words=())
-    beside = sidecar(clip)
-    if beside and window.seconds >= _COVERED * total:
-        return Transcript(text=beside, language=spoken_language(beside, language), words=())
+        spoken = spoken_language(text, language)
+        if not text or spoken != "en":
+            return Transcript(text=text, language=spoken, words=())
+        sound = decode_audio(audio, rate=SAMPLE_RATE, start=window.start, seconds=window.seconds)
+        words = timed_words(sound, text)
+        if not words:
+            notes(
+                f"{clip.name}: its text cannot be laid on the sound; only the pace is taken from it"
+            )
+        return Transcript(text=text, language=spoken, words=words)
     folder = find_model(model)
     if folder is None:
         part = " for the part that is used" if beside else ""
@@ -73,3 +89,23 @@ def spoken_language(text: str, language: str) -> str:
     if language != "auto":
         return language
     return "zh" if _HAN.search(text) else "en"
+
+
+def timed_words(audio: Float, text: str) -> tuple[Word, ...]:
+    """The words of English ``text`` with their times in ``audio`` ``[S]`` (24 kHz); none where they
+    cannot be found or would be said impossibly fast or slowly."""
+    try:
+        spoken = normalise(text)
+    except InputError:
+        return ()
+    found = Aligner().align(audio, spoken)
+    if found is None:
+        return ()
+    times, phones = found
+    said = [end - start for symbol, start, end in phones if symbol != SILENCE]
+    if not said or not _PHONE_SECONDS[0] < sum(said) / len(said) < _PHONE_SECONDS[1]:
+        return ()
+    return tuple(
+        Word(text=word, start=start, end=end)
+        for word, (start, end) in zip(spoken.split(), times, strict=True)
+    )

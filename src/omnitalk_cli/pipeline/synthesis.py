@@ -7,7 +7,7 @@ that voice and pose go on without a jump. Memory does not grow with the script b
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,21 @@ from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import InputError, SetupError, UsageError
 from omnitalk_cli.pipeline.infill import Context, Infiller, SamplingOptions
 from omnitalk_cli.progress import Progress, silent
-from omnitalk_cli.speech.duration import DurationModel
+from omnitalk_cli.speech.colour import match_colour
+from omnitalk_cli.speech.duration import DurationModel, Span
+from omnitalk_cli.speech.pace import pace_from_mel, reliable_pace
+from omnitalk_cli.speech.pitch import pitch_model, revoice
 from omnitalk_cli.text.alignment import Alignment, align
 from omnitalk_cli.text.normalise import normalise
+from omnitalk_cli.text.phones import SpokenWord
+from omnitalk_cli.text.pronunciation import pronounce
 from omnitalk_cli.text.vocabulary import Vocabulary
 from omnitalk_cli.types import MEL_RATE, Float, Performance, Reference, Script, SegmentTime
 from omnitalk_cli.weights import store
 
 # The embedded model was trained on speech of RMS 0.06, whose loud frames (90th percentile) have
 # this logarithm of the summed mel amplitude.
-_TRAINING_LOUDNESS = 5.5
+TRAINING_LOUDNESS = 5.5
 # Sound whose loud and quiet frames differ by less than this (7 dB) is noise: speech has 25 dB.
 _LEAST_LOUDNESS_RANGE = 0.8
 _PAUSE_PIECE_SECONDS = 6.0
@@ -81,12 +86,12 @@ def load_model(name_or_path: str, *, device: str, dtype: torch.dtype) -> SpeechM
     path = store.find_weights(name_or_path)
     checkpoint = load_checkpoint(path, device=device, dtype=dtype)
     extras = checkpoint.extras
-    if extras.get("vocabulary") != "letters" or "durations" not in extras:
+    if extras.get("vocabulary") != "phones" or "durations" not in extras:
         raise InputError(f"{path} holds no duration model or an unknown vocabulary")
     return SpeechMotionModel(
         network=checkpoint.model,
         normalisation=checkpoint.normalisation,
-        vocabulary=Vocabulary.letters(),
+        vocabulary=Vocabulary.phones(),
         durations=DurationModel(**extras["durations"]),
         languages=tuple(extras["languages"]),
         name=path.stem,
@@ -110,7 +115,7 @@ def synthesise(
     if script.language not in model.languages:
         spoken = ", ".join(model.languages)
         raise InputError(f"the model {model.name} speaks {spoken}, not {script.language}")
-    context = _context(reference, model, options)
+    context = context_of(reference, model, options)
     infiller = Infiller(model.network, model.normalisation, options, context)
     if not context.heard:
         notes("no voice is heard in the reference; the voice will be the model's own")
@@ -124,11 +129,10 @@ def synthesise(
         spoken_pause = min(segment.pause_after, _SPOKEN_PAUSE_SECONDS) if segment.text else 0.0
         begin = frames
         if segment.text:
-            words = model.durations.word_times(segment.text, pace=pace)
-            seconds = model.durations.seconds(segment.text, pace=pace) + spoken_pause
-            piece = infiller.speak(
-                align(segment.text, words, infiller.frames(seconds), model.vocabulary)
-            )
+            words = pronounce(segment.text)
+            spans = model.durations.phone_times(words, pace=pace)
+            seconds = model.durations.seconds(words, pace=pace) + spoken_pause
+            piece = infiller.speak(align(words, spans, infiller.frames(seconds), model.vocabulary))
             mels.append(piece[0])
             codes.append(piece[1])
             frames += len(piece[0])
@@ -154,8 +158,11 @@ def synthesise(
         "reference_sha256": reference.source_sha256,
         "script_sha256": script.source_sha256,
     }
+    mel = np.concatenate(mels)
+    if context.heard:
+        mel = revoice(match_colour(mel, reference.mel), reference.mel, pitch_model())
     return Performance(
-        mel=np.concatenate(mels),
+        mel=mel,
         codes=np.concatenate(codes),
         segments=tuple(times),
         settings=settings,
@@ -176,7 +183,7 @@ def _pace(
     """Factor on the duration model's times that gives the reference's pace (or the user's)."""
     durations = model.durations
     if options.duration is not None:
-        texts = [segment.text for segment in script.segments if segment.text]
+        texts = [pronounce(segment.text) for segment in script.segments if segment.text]
         # Pauses and the silence at both ends of a piece do not stretch with the pace.
         natural = sum(durations.spoken_seconds(text) for text in texts)
         fixed = sum(segment.pause_after for segment in script.segments) + sum(
@@ -190,10 +197,15 @@ def _pace(
             )
         return room / natural
     begin, end = _spoken_span(reference)
-    return durations.pace(_read_out(reference.transcript), end - begin) / options.speed
+    words = pronounce(_read_out(reference.transcript))
+    told = durations.pace(words, end - begin) if words else None
+    heard = pace_from_mel(reference.mel) if has_voice(reference.mel) else None
+    return reliable_pace(told, heard) / options.speed
 
 
-def _context(reference: Reference, model: SpeechMotionModel, options: SynthesisOptions) -> Context:
+def context_of(
+    reference: Reference, model: SpeechMotionModel, options: SynthesisOptions
+) -> Context:
     """The reference at training loudness, codes at the mel rate, its loudest stretch."""
     patch = model.network.config.patch
     limit = round(options.reference_seconds * MEL_RATE)
@@ -205,7 +217,7 @@ def _context(reference: Reference, model: SpeechMotionModel, options: SynthesisO
         resample_codes(reference.codes, reference.fps, times),
         _reference_alignment(reference, model).crop(start, start + frames),
         model.normalisation,
-        heard=_has_voice(reference.mel),
+        heard=has_voice(reference.mel),
     )
 
 
@@ -218,25 +230,25 @@ def resample_codes(codes: Float, rate: float, times: NDArray[np.float64]) -> Flo
     return ((1 - share) * codes[low] + share * codes[high]).astype(np.float32)
 
 
-def _loudness(mel: Float) -> NDArray[np.float64]:
+def loudness_of(mel: Float) -> NDArray[np.float64]:
     """Loudness per frame ``[T]``: natural logarithm of the summed mel amplitudes."""
     return np.log(np.exp(mel.astype(np.float64)).sum(1))
 
 
 def _loudness_shift(reference: Reference) -> float:
     """What to add to a log-mel so that its loud frames are as loud as in training."""
-    return float(np.clip(_TRAINING_LOUDNESS - np.quantile(_loudness(reference.mel), 0.9), -6, 6))
+    return float(np.clip(TRAINING_LOUDNESS - np.quantile(loudness_of(reference.mel), 0.9), -6, 6))
 
 
-def _has_voice(mel: Float) -> bool:
+def has_voice(mel: Float) -> bool:
     """Whether the loudness of ``mel`` ``[T, 100]`` moves as it does when somebody speaks."""
-    low, high = np.quantile(_loudness(mel), [0.05, 0.95])
+    low, high = np.quantile(loudness_of(mel), [0.05, 0.95])
     return bool(high - low > _LEAST_LOUDNESS_RANGE)
 
 
 def _speech_window(mel: Float, frames: int) -> int:
     """First frame of the loudest stretch of ``frames`` frames."""
-    energy = np.concatenate([[0.0], np.cumsum(_loudness(mel))])
+    energy = np.concatenate([[0.0], np.cumsum(loudness_of(mel))])
     return int(np.argmax(energy[frames:] - energy[: len(energy) - frames]))
 
 
@@ -244,7 +256,7 @@ def _spoken_span(reference: Reference) -> tuple[float, float]:
     """First and last moment of speech (seconds)."""
     if reference.words:
         return reference.words[0].start, reference.words[-1].end
-    loud = _loudness(reference.mel)
+    loud = loudness_of(reference.mel)
     threshold = max(np.quantile(loud, 0.95) - 3.5, np.quantile(loud, 0.05) + 0.5)
     active = np.flatnonzero(loud > threshold)
     if not len(active):
@@ -252,19 +264,29 @@ def _spoken_span(reference: Reference) -> tuple[float, float]:
     return active[0] / MEL_RATE, (active[-1] + 1) / MEL_RATE
 
 
-def _spoken_words(reference: Reference) -> list[tuple[str, float, float]]:
-    """Words of the transcript as they are spoken, with their times; empty when these are unknown.
+def _spoken_words(
+    reference: Reference, durations: DurationModel
+) -> tuple[list[SpokenWord], list[list[Span]]]:
+    """Words of the transcript as they are spoken, with the times of their phones; empty when the
+    words' times are unknown.
 
-    A word that is read out as several ("1999") shares its time among them.
+    A word that is read out as several ("1999") shares its time among them, and a word among its
+    phones by how long these usually last.
     """
-    spoken = []
+    words: list[SpokenWord] = []
+    spans: list[list[Span]] = []
     for word in reference.words:
-        parts = _read_out(word.text).split()
-        step = (word.end - word.start) / max(1, len(parts))
-        for number, part in enumerate(parts):
-            start = word.start + number * step
-            spoken.append((part, start, start + step))
-    return spoken
+        parts = [part for part in pronounce(_read_out(word.text)) if part.phones]
+        if not parts:
+            continue
+        times = durations.phone_times([replace(part, mark="") for part in parts], start=0.0)
+        scale = (word.end - word.start) / times[-1][-1][1]
+        words += parts
+        spans += [
+            [(word.start + scale * a, word.start + scale * b) for a, b in phones]
+            for phones in times
+        ]
+    return words, spans
 
 
 def _read_out(text: str) -> str:
@@ -278,6 +300,5 @@ def _read_out(text: str) -> str:
 def _reference_alignment(reference: Reference, model: SpeechMotionModel) -> Alignment:
     """Text of the reference by its word times. Text without times is of no use to the network:
     guessed times are wrong by more than a syllable."""
-    words = _spoken_words(reference)
-    text = " ".join(word for word, _, _ in words)
-    return align(text, [(a, b) for _, a, b in words], len(reference.mel), model.vocabulary)
+    words, spans = _spoken_words(reference, model.durations)
+    return align(words, spans, len(reference.mel), model.vocabulary)

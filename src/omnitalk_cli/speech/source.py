@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnitalk_cli.speech.mel import LOG_FLOOR, N_FFT, mel_filterbank
-from omnitalk_cli.speech.vocoder import CHUNK_FRAMES, refine
+from omnitalk_cli.speech.vocoder import CHUNK_FRAMES, frames_of, lacking, overlapped, refine
 from omnitalk_cli.types import HOP, MEL_BINS, SAMPLE_RATE
 
 _SMOOTH = 2  # frames on either side that the medians of the pitch track look at
@@ -26,17 +26,21 @@ _SMOOTH = 2  # frames on either side that the medians of the pitch track look at
 
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig:
-    """``rounds`` of refinement; pitch range in Hz; ``noise_above`` Hz voiced speech is noise too.
+    """``rounds`` of refinement and their ``exponent``; pitch range in Hz; noise in voiced speech.
 
+    Above ``noise_above`` Hz voiced speech is noise, too.
     ``voicing`` are the periodicities (0…1) of a frame that is just not and one that is fully
-    voiced. ``seed`` is that of the noise.
+    voiced. ``blur`` 0…1 says how blurred the harmonics of the mels are, as in
+    ``vocoder.lacking``. ``seed`` is that of the noise.
     """
 
-    rounds: int = 4
+    rounds: int = 10
+    exponent: float = 1.3
     low: float = 60.0
     high: float = 450.0
-    noise_above: float = 5000.0
-    voicing: tuple[float, float] = (0.22, 0.45)
+    noise_above: float = 4500.0
+    voicing: tuple[float, float] = (0.15, 0.35)
+    blur: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -44,6 +48,16 @@ class SourceConfig:
             raise ValueError(f"rounds >= 0 and 47 < low < high are needed: {self}")
         if not 0 <= self.voicing[0] < self.voicing[1]:
             raise ValueError(f"voicing must be two rising numbers: {self}")
+        if not 0 <= self.blur <= 1:
+            raise ValueError(f"blur must be 0 to 1: {self}")
+
+    @classmethod
+    def generated(cls) -> SourceConfig:
+        """For mels out of a model: their harmonics are faint, and voiced speech is known by less.
+
+        With the settings for recordings most of what a model says comes out as a whisper.
+        """
+        return cls(voicing=(0.08, 0.2), blur=1.0)
 
     @property
     def context(self) -> int:
@@ -152,25 +166,38 @@ class SourceVocoder:
 
     def _shape(self, mel: Tensor, source: NDArray[np.float32]) -> Tensor:
         """Source [B,3,S] (pulses, noise, voicing) filtered to ``mel`` [B,T,100], then refined."""
-        window = torch.hann_window(N_FFT, device=mel.device)
-        bank = mel_filterbank().to(mel)
-        shares = bank / bank.sum(dim=1, keepdim=True).clamp_min(1e-8)
         pulses, noise, voicing = torch.from_numpy(source).to(mel).unbind(1)
-        voiced, breath = (
-            torch.stft(part, N_FFT, HOP, window=window, return_complex=True)
-            for part in (pulses, noise)
-        )
-        hertz = torch.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1, device=mel.device)
-        share = torch.sigmoid((self.config.noise_above - hertz) / 700.0)[:, None]
-        frames = torch.cat([voicing[:, ::HOP], voicing[:, -1:]], dim=1)[:, None]
-        phase = _minimum_phase(mel, shares)
-        mixed = voiced * share.sqrt() * torch.polar(torch.ones_like(phase), phase)
-        mixed = mixed + breath * (1 - share * frames).clamp_min(0.003).sqrt()
-        # One round without limit: the flat source takes on the level of the mel.
-        level = mixed.abs().transpose(1, 2) @ bank + 1e-3
-        gain = (mel.exp().clamp_min(LOG_FLOOR) / level) @ shares.T
-        audio = torch.istft(mixed * gain.transpose(1, 2), N_FFT, HOP, window=window)
-        return refine(audio, mel, rounds=self.config.rounds)
+        frames = torch.cat([voicing[:, ::HOP], voicing[:, -1:]], dim=1)
+        config = self.config
+        blur = torch.full_like(frames, config.blur) if config.blur else None
+        audio = filtered(mel, pulses, noise, frames, noise_above=config.noise_above, blur=blur)
+        return refine(audio, mel, rounds=config.rounds, exponent=config.exponent, blur=blur)
+
+
+def filtered(
+    mel: Tensor,
+    pulses: Tensor,
+    noise: Tensor,
+    voicing: Tensor,
+    *,
+    noise_above: float,
+    blur: Tensor | None = None,
+) -> Tensor:
+    """Audio [B,S] out of ``pulses`` (silent where unvoiced) and ``noise`` [B,S] at the mel's level.
+
+    ``mel`` [B,T,100] gives the envelope, ``voicing`` [B,T] 0…1 how much noise stays below
+    ``noise_above`` Hz; ``blur`` [B,T] is as in ``vocoder.lacking``.
+    """
+    bank = mel_filterbank().to(mel)
+    shares = bank / bank.sum(dim=1, keepdim=True).clamp_min(1e-8)
+    hertz = torch.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1, device=mel.device)
+    share = torch.sigmoid((noise_above - hertz) / 700.0)
+    phase = minimum_phase(mel)
+    mixed = frames_of(pulses) * share.sqrt() * torch.polar(torch.ones_like(phase), phase)
+    mixed = mixed + frames_of(noise) * (1 - share * voicing[..., None]).clamp_min(0.003).sqrt()
+    # One round without limit: the flat source takes on the level of the mel.
+    gain = lacking(mel.exp().clamp_min(LOG_FLOOR), mixed.abs() @ bank + 1e-3, blur) @ shares.T
+    return overlapped(mixed * gain)
 
 
 class _Source:
@@ -231,18 +258,20 @@ class _Source:
         return np.stack([pulses[:-1], noise, voiced]).astype(np.float32)
 
 
-def _minimum_phase(mel: Tensor, shares: Tensor) -> Tensor:
-    """Phase [B,513,T] of the minimum-phase filter with the envelope of ``mel`` [B,T,100].
+def minimum_phase(mel: Tensor) -> Tensor:
+    """Phase [B,T,513] of the minimum-phase filter with the envelope of ``mel`` [B,T,100].
 
     From the folded real cepstrum (Oppenheim and Schafer, section 13.5), cut at 2 ms, below any
     period: pulses ring as after a vocal tract instead of standing bare.
     """
-    envelope = mel @ shares.T
+    bank = mel_filterbank().to(mel)
+    envelope = mel @ (bank / bank.sum(dim=1, keepdim=True).clamp_min(1e-8)).T
     envelope[..., 0], envelope[..., -1] = envelope[..., 1], envelope[..., -2]
     cepstrum = torch.fft.irfft(envelope, N_FFT)
     fold = torch.zeros(N_FFT, device=mel.device)
     fold[0], fold[1 : SAMPLE_RATE // 500] = 1.0, 2.0
-    return torch.fft.rfft(cepstrum * fold).imag.transpose(1, 2)
+    phase: Tensor = torch.fft.rfft(cepstrum * fold).imag
+    return phase
 
 
 @lru_cache(maxsize=1)

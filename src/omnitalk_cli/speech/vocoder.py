@@ -13,6 +13,7 @@ import sys
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import functional as nnf
 
 from omnitalk_cli.errors import SetupError
 from omnitalk_cli.speech.mel import LOG_FLOOR, N_FFT, mel_filterbank
@@ -27,7 +29,8 @@ from omnitalk_cli.types import HOP, MEL_BINS, SAMPLE_RATE
 
 FORMAT = "omnitalk-vocoder/1"
 CHUNK_FRAMES = 1024  # 11 s: long enough that the repeated context costs under 10 %
-REFINE_MOMENTUM = 0.5
+REFINE_MOMENTUM = 0.8
+REFINE_BANDS = 2.0  # width (standard deviation) of the window over bands of a blurred mel
 REFINE_LIMIT = 10.0  # 20 dB: what one round may change
 
 
@@ -173,30 +176,97 @@ class VocosVocoder(nn.Module):
         return audio if mel.ndim == 3 else audio[0]
 
 
-def refine(audio: Tensor, mel: Tensor, *, rounds: int) -> Tensor:
+def refine(
+    audio: Tensor,
+    mel: Tensor,
+    *,
+    rounds: int,
+    exponent: float = 1.0,
+    blur: Tensor | None = None,
+) -> Tensor:
     """Bring ``audio`` [B,S] nearer to the sound that has the log-mel ``mel`` [B,T,100].
 
     Griffin-Lim with momentum (Perraudin et al. 2013) in which the known quantity is the mel, not
     the magnitude: every round scales each STFT bin by what its mel bands lack and transforms
-    back, which also removes the network's disagreement between overlapping frames. 0.2 % of real
-    time per round on one thread. Differentiable, so that training can go through it.
+    back, which also removes the disagreement between overlapping frames. That evens changes out:
+    with an ``exponent`` of the change of 1.3 fewer rounds do, from a start that is near; from 2 on
+    the rounds swing. ``blur`` [B,T] is as in ``lacking``. 0.2 % of real time per round on one
+    thread. Differentiable, so that training can go through it.
     """
     if not rounds:
         return audio
-    window = torch.hann_window(N_FFT, device=audio.device)
     bank = mel_filterbank().to(audio)
     # Each bin's shares of its bands; bins 0 and 512 belong to no band and fall silent.
     shares = bank / bank.sum(dim=1, keepdim=True).clamp_min(1e-8)
     target = mel.exp().clamp_min(LOG_FLOOR) + LOG_FLOOR
     before: Tensor | None = None
     for _ in range(rounds):
-        now = torch.stft(audio, N_FFT, HOP, window=window, return_complex=True)
-        ahead = now if before is None else now + REFINE_MOMENTUM * (now - before)
+        now = frames_of(audio)
+        ahead = now
+        if before is not None:
+            ahead = torch.add((1 + REFINE_MOMENTUM) * now, before, alpha=-REFINE_MOMENTUM)
         before = now
-        ratio = target / (ahead.abs().transpose(1, 2) @ bank + LOG_FLOOR)
-        gain = ratio.clamp(1 / REFINE_LIMIT, REFINE_LIMIT) @ shares.T
-        audio = torch.istft(ahead * gain.transpose(1, 2), N_FFT, HOP, window=window)
+        ratio = lacking(target, ahead.abs() @ bank + LOG_FLOOR, blur)
+        gain = ratio.clamp(1 / REFINE_LIMIT, REFINE_LIMIT).pow(exponent) @ shares.T
+        audio = overlapped(ahead * gain)
     return audio
+
+
+def lacking(target: Tensor, level: Tensor, blur: Tensor | None) -> Tensor:
+    """By what factor bands of ``level`` [B,T,100] (linear) are below those of ``target``.
+
+    ``blur`` [B,T] 0…1 says how blurred the harmonics of the target are: with 1, bands are compared
+    through a window of a few of them, so that sharp harmonics are left as they are. In between
+    the factor is, too; repeated, it arrives where that of 0 does, only later.
+    """
+    ratio = target / level
+    if blur is None:
+        return ratio
+    wide = _wide_bands().to(target)
+    coarse = (target @ wide) / (level @ wide)
+    weight = blur[..., None]
+    return ratio.pow(1 - weight) * coarse.pow(weight)
+
+
+@lru_cache(maxsize=1)
+def _wide_bands() -> Tensor:
+    """Gaussian windows over bands, [100,100], in columns."""
+    band = torch.arange(float(MEL_BINS))
+    window = torch.exp(-0.5 * ((band[:, None] - band) / REFINE_BANDS).square())
+    return window / window.sum(0)
+
+
+def frames_of(audio: Tensor) -> Tensor:
+    """STFT [B,T,513] of ``audio`` [B,S], as the mel's: ``torch.stft`` with time before frequency.
+
+    Audio too short to be mirrored at its ends is continued by silence.
+    """
+    mode = "reflect" if audio.shape[-1] > N_FFT // 2 else "constant"
+    padded = nnf.pad(audio[:, None], (N_FFT // 2, N_FFT // 2), mode=mode)[:, 0]
+    window = torch.hann_window(N_FFT, device=audio.device)
+    spectrum: Tensor = torch.fft.rfft(padded.unfold(-1, N_FFT, HOP) * window)
+    return spectrum
+
+
+def overlapped(spectrum: Tensor) -> Tensor:
+    """Audio [B,(T-1)*256] of an STFT [B,T,513]: ``torch.istft``, sooner."""
+    window = torch.hann_window(N_FFT, device=spectrum.device)
+    frames: Tensor = torch.fft.irfft(spectrum, N_FFT) * window
+    count, steps = frames.shape[1], N_FFT // HOP
+    # Quarter windows, each moved to where it belongs, add up.
+    audio = _sum_of_shifted(frames.reshape(-1, count, steps, HOP), count)
+    squares = window.square().reshape(steps, HOP).expand(1, count, steps, HOP)
+    inner = slice(N_FFT // 2, N_FFT // 2 + (count - 1) * HOP)
+    return audio[:, inner] / _sum_of_shifted(squares, count)[:, inner]
+
+
+def _sum_of_shifted(parts: Tensor, count: int) -> Tensor:
+    """Sum over k of part k of [B,T,K,256] moved k hops later, [B,(T+K-1)*256]."""
+    steps = parts.shape[2]
+    total = parts.new_zeros(len(parts), count + steps - 1, HOP)
+    for k in range(steps):
+        total = total + nnf.pad(parts[:, :, k], (0, 0, k, steps - 1 - k))
+    return total.flatten(1)
 
 
 def load_vocoder(

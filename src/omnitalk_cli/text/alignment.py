@@ -1,9 +1,8 @@
-"""From word times to "which character does each mel frame speak" (the aligned text layout).
+"""From times of phones to "which phone does each mel frame speak" (the aligned text layout).
 
-A text is words divided by single spaces, punctuation attached to the word before it. Its tokens
-are one leading space and then its characters. The leading space lasts until the first word; a
-word's letters share the word's time evenly; punctuation and the space after a word share the
-silence up to the next word.
+The tokens of a text are one leading space, then per word its phones and one token for what follows
+the word: its punctuation mark, or a space. The leading space lasts until the first phone, and what
+follows a word until the next word; it often lasts for no frame at all.
 """
 
 from __future__ import annotations
@@ -14,10 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from omnitalk_cli.text.phones import SpokenWord
 from omnitalk_cli.text.vocabulary import Vocabulary
 from omnitalk_cli.types import MEL_RATE
-
-PAUSE_MARKS = ",.?!;:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,43 +67,35 @@ class Alignment:
 
 
 def align(
-    text: str, words: Sequence[tuple[float, float]], frames: int, vocabulary: Vocabulary
+    words: Sequence[SpokenWord],
+    times: Sequence[Sequence[tuple[float, float]]],
+    frames: int,
+    vocabulary: Vocabulary,
 ) -> Alignment:
-    """Aligns ``text`` by the (start, end) seconds of its words to ``frames`` mel frames.
+    """Aligns ``words`` by the (start, end) seconds of their phones to ``frames`` mel frames.
 
-    Raises ValueError when the number of words and of times differ.
+    Raises ValueError when the numbers of phones and of times differ.
     """
-    spelled = text.split()
-    if len(spelled) != len(words):
-        raise ValueError(f"{len(spelled)} words but {len(words)} word times")
-    if not spelled:
+    if [len(word.phones) for word in words] != [len(spans) for spans in times]:
+        raise ValueError("every phone needs its time")
+    words, times = _spoken(words, times)
+    if not words:
         return Alignment.unknown(frames)
     total = frames / MEL_RATE
-    tokens: list[str] = [" "]
-    # Every group (leading silence, word, silence, word, …) is one stretch of time.
-    edges: list[float] = [0.0]
-    group_start: list[float] = [0.0]
-    group_end: list[float] = [words[0][0]]
-
-    def add(characters: str, start: float, end: float) -> None:
-        step = (end - start) / len(characters)
-        for position, character in enumerate(characters):
-            tokens.append(character)
-            edges.append(start + position * step)
-            group_start.append(start)
-            group_end.append(end)
-
-    for number, (word, (start, end)) in enumerate(zip(spelled, words, strict=True)):
-        letters = word.rstrip(PAUSE_MARKS) or word
-        add(letters, start, end)
-        after = word[len(letters) :] + (" " if number + 1 < len(spelled) else "")
-        if after:
-            following = words[number + 1][0] if number + 1 < len(words) else total
-            add(after, end, max(following, end))
+    tokens = [" "]
+    # The start of every token, and of the word or silence that it is a part of.
+    starts, group_starts, group_ends = [0.0], [0.0], [times[0][0][0]]
+    for number, (word, spans) in enumerate(zip(words, times, strict=True)):
+        begin, end = spans[0][0], spans[-1][1]
+        after = times[number + 1][0][0] if number + 1 < len(times) else total
+        tokens += [*word.phones, word.mark or " "]
+        starts += [start for start, _ in spans] + [end]
+        group_starts += [begin] * len(spans) + [end]
+        group_ends += [end] * len(spans) + [max(after, end)]
     ids = np.asarray(vocabulary.encode(tokens), np.int64)
-    left = np.maximum.accumulate(np.asarray(edges))
+    left = np.maximum.accumulate(np.asarray(starts))
     right = np.append(left[1:], max(total, left[-1]))
-    first, last = np.asarray(group_start), np.asarray(group_end)
+    first, last = np.asarray(group_starts), np.asarray(group_ends)
     # Mel frames are centred: frame i stands for the time i / rate.
     time = np.arange(frames) / MEL_RATE
     index = np.clip(np.searchsorted(left, time, side="right") - 1, 0, len(ids) - 1)
@@ -116,3 +106,11 @@ def align(
 
     phase = np.stack([progress(left, right), progress(first, last)], axis=1)
     return Alignment(ids=ids, index=index.astype(np.int64), phase=phase.astype(np.float32))
+
+
+def _spoken(
+    words: Sequence[SpokenWord], times: Sequence[Sequence[tuple[float, float]]]
+) -> tuple[list[SpokenWord], list[Sequence[tuple[float, float]]]]:
+    """Without the words that have no phone."""
+    kept = [(word, spans) for word, spans in zip(words, times, strict=True) if word.phones]
+    return [word for word, _ in kept], [spans for _, spans in kept]

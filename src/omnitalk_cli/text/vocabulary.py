@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from omnitalk_cli.text.phones import ARPABET, EXTRA, MARKS
+
 FILLER_ID = 0
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """An ordered set of one-character tokens; ``tokens[i]`` has id ``i + 1``."""
+    """An ordered set of tokens (characters or phones); ``tokens[i]`` has id ``i + 1``."""
 
     tokens: tuple[str, ...]
     _ids: dict[str, int] = field(init=False, repr=False, compare=False)
@@ -40,3 +42,8 @@ class Vocabulary:
     def letters(cls) -> Vocabulary:
         """Lower-case Latin letters, tone digits and the punctuation that is heard as a pause."""
         return cls(tokens=tuple(" '-,.?!;:0123456789abcdefghijklmnopqrstuvwxyzäëïöüßàáèéêçñ"))
+
+    @classmethod
+    def phones(cls) -> Vocabulary:
+        """A space, the punctuation that is heard as a pause, and phones (``text.phones``)."""
+        return cls(tokens=(" ", *MARKS, *ARPABET, *EXTRA))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import fftconvolve, resample_poly
 
 from omnitalk_cli.speech.mel import LOG_FLOOR, N_FFT, log_mel, mel_filterbank
@@ -124,21 +125,18 @@ class Channel:
         if len(kernel) > 1:
             audio = fftconvolve(audio, kernel)[:size]
         audio = set_level(audio, self.level)
-        floor = self.noise()
-        begin = int(rng.integers(len(floor)))
-        noise = np.take(floor, np.arange(begin, begin + size), mode="wrap")
-        return (audio + noise * (self.level * 10 ** (self.noise_db / 20))).astype(np.float32)
+        noise = self.noise(size, rng) * (self.level * 10 ** (self.noise_db / 20))
+        return (audio + noise).astype(np.float32)
+
+    def noise(self, size: int, rng: np.random.Generator) -> Float:
+        """``size`` samples of the noise floor at unit level."""
+        length = next_fast_len(size, real=True)
+        white = rfft(rng.standard_normal(length, dtype=np.float32))
+        hertz = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 40.0).astype(np.float32)
+        floor: Float = irfft(white * hertz ** (-self.noise_slope / 2), length)[:size]
+        return floor / (floor.std() + 1e-9)
 
     @lru_cache(maxsize=64)  # noqa: B019 - a frozen value, and few of them
-    def noise(self) -> Float:
-        """Eleven seconds of the noise floor at unit level, to be looped."""
-        size = 2**18
-        white = np.fft.rfft(np.random.default_rng(self.seed + 1).standard_normal(size))
-        hertz = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), 40.0)
-        floor = np.fft.irfft(white * hertz ** (-self.noise_slope / 2), size)
-        return (floor / floor.std()).astype(np.float32)
-
-    @lru_cache(maxsize=64)  # noqa: B019
     def kernel(self) -> Float:
         """Impulse response: direct sound and decaying noise, seen through the tone curve."""
         size = int(self.echo_s * SAMPLE_RATE)

@@ -1,14 +1,14 @@
 """Human recordings for training: a folder with ``metadata.csv`` (file, speaker, lang, text).
 
-English is aligned by pocketsphinx: words and ARPAbet phones.
+English is aligned by pocketsphinx: words and ARPAbet phones. Other languages are aligned to what
+espeak-ng makes of the text, in the phones of :mod:`omnitalk_cli.text.phones`.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,49 +16,36 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from scipy.signal import resample_poly
 
 from omnitalk_cli.errors import InputError, SetupError
-from omnitalk_cli.training.augment import (
-    Channel,
-    fill_silence,
-    fill_top_bands,
-    retimed,
-    scale_pitch,
-    set_level,
-    stretched_mel,
-    trim,
-)
-from omnitalk_cli.training.shards import CorpusItem
+from omnitalk_cli.speech.aligner import Aligner
+from omnitalk_cli.training.augment import fill_silence, set_level, trim
+from omnitalk_cli.training.espeak import Espeak
+from omnitalk_cli.training.foreign import align_all, normalise_foreign, trusted
 from omnitalk_cli.training.text_source import normalise
-from omnitalk_cli.types import HOP, SAMPLE_RATE, Float
+from omnitalk_cli.types import SAMPLE_RATE, Float
 
 HELD_OUT_SHARE = 0.05
 LEVEL = 0.06
-_ALIGN_RATE = 16_000
-_FRAME_S = 0.01
-# (beam, word beam) and seconds of room tone put around the speech, until one succeeds. Decoding
-# must end in silence; wider beams help some utterances and lose others.
-_ATTEMPTS = (
-    ((1e-48, 7e-29), 0.2),
-    ((1e-48, 7e-29), 0.0),
-    ((1e-48, 7e-29), 0.1),
-    ((1e-80, 1e-60), 0.3),
-    ((1e-80, 1e-60), 0.0),
-)
-_SILENCE = "SIL"
+# Of prepared files. Version 1 (not written down) held other languages than English without text.
+_VERSION = "2"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """One aligned utterance. ``words`` [(start, end)] s; ``phones`` [(ARPAbet, start, end)] or
-    None; ``text`` is empty where it is not known or the language is not English."""
+    """One aligned utterance. ``words`` [(start, end)] s, one per ``text.split()`` item; ``phones``
+    [(symbol, start, end)] (ARPAbet, ``SIL``, for other languages also ``phones.EXTRA``) or None.
+
+    ``text`` is lower case in the spelling of ``language`` (``en``, ``de``, ``nl``), whose letters
+    may be none of the vocabulary's.
+    """
 
     text: str
     words: list[tuple[float, float]]
     phones: list[tuple[str, float, float]] | None
     split: str
     audio: NDArray[np.int16]
+    language: str = "en"
 
     @property
     def seconds(self) -> float:
@@ -101,118 +88,27 @@ def decode(path: Path) -> Float:
             parts += [part.to_ndarray()[0] for part in resampler.resample(None)]
     except (OSError, av.FFmpegError) as error:
         raise InputError(f"{path}: cannot be decoded") from error
-    return np.concatenate(parts).astype(np.float32) / 32768.0
+    sound: Float = np.concatenate(parts).astype(np.float32) / 32768.0
+    return sound
 
 
-class Aligner:
-    """Forced alignment of English by pocketsphinx; wider beams are tried on failure."""
-
-    def __init__(self) -> None:
-        try:
-            from pocketsphinx import Decoder
-        except ImportError as error:
-            raise SetupError("aligning recordings needs the package pocketsphinx") from error
-        self._make = Decoder
-        self._decoders: dict[tuple[float, float], Any] = {}
-
-    def _decoder(self, beams: tuple[float, float]) -> Any:
-        if beams not in self._decoders:
-            self._decoders[beams] = self._make(
-                lm=None, loglevel="FATAL", beam=beams[0], pbeam=beams[0], wbeam=beams[1]
-            )
-        return self._decoders[beams]
-
-    def phones_of(self, word: str) -> str | None:
-        """ARPAbet of ``word``, possessives by rule; None when it is not in the dictionary."""
-        decoder = self._decoder(_ATTEMPTS[0][0])
-        known = decoder.lookup_word(word)
-        if known is None and word.endswith("'s"):
-            stem = decoder.lookup_word(word[:-2])
-            if stem:
-                last = stem.split()[-1]
-                ending = "AH Z" if last in ("S", "Z", "SH", "CH", "JH", "ZH") else "Z"
-                known = f"{stem} {'S' if last in ('P', 'T', 'K', 'F', 'TH') else ending}"
-        return known
-
-    def align(
-        self, audio: Float, text: str
-    ) -> tuple[list[tuple[float, float]], list[tuple[str, float, float]]] | None:
-        """Word times (one per ``text.split()`` item) and phones of ``audio``; None if it fails."""
-        parts = [re.findall(r"[a-z']*[a-z][a-z']*", item) for item in text.split()]
-        spoken = [part for item in parts for part in item]
-        pronounced = {word: self.phones_of(word) for word in spoken}
-        if not spoken or not all(parts) or any(p is None for p in pronounced.values()):
-            return None
-        for beams, pad in _ATTEMPTS:
-            decoder = self._decoder(beams)
-            for word, phones in pronounced.items():
-                if decoder.lookup_word(word) is None:
-                    decoder.add_word(word, phones)
-            found = _force(decoder, _padded(audio, pad), pad, " ".join(spoken))
-            if found and len(found[0]) == len(spoken):
-                spans = iter(found[0])
-                words = []
-                for item in parts:
-                    mine = [next(spans) for _ in item]
-                    words.append((mine[0][0], mine[-1][1]))
-                return words, found[1]
-        return None
-
-
-def _padded(audio: Float, pad: float) -> bytes:
-    """16 kHz samples with ``pad`` seconds of the recording's own room tone on both sides."""
-    count = round(pad * SAMPLE_RATE)
-    edges = np.concatenate([audio[:960], audio[:960][::-1]])
-    tone = np.tile(edges, count // len(edges) + 1)[:count]
-    sound = resample_poly(np.concatenate([tone, audio, tone]), 2, 3)
-    sound *= min(1.0, 0.9 / (np.abs(sound).max() + 1e-9)) * 32767
-    return sound.astype(np.int16).tobytes()
-
-
-def _force(
-    decoder: Any, data: bytes, pad: float, text: str
-) -> tuple[list[tuple[float, float]], list[tuple[str, float, float]]] | None:
-    seconds = len(data) / 2 / _ALIGN_RATE - 2 * pad
-
-    def time(frame: int) -> float:
-        return round(min(max(frame * _FRAME_S - pad, 0.0), seconds), 3)
-
-    try:
-        decoder.set_align_text(text)
-        for stage in range(2):  # words first, then phones within them
-            if stage:
-                decoder.set_alignment()
-            decoder.start_utt()
-            decoder.process_raw(data, full_utt=True)
-            decoder.end_utt()
-        words: list[tuple[float, float]] = []
-        phones: list[tuple[str, float, float]] = []
-        for word in decoder.get_alignment():
-            if not re.match(r"<|\[|\+", word.name):
-                words.append((time(word.start), time(word.start + word.duration)))
-            for phone in word:
-                name = _SILENCE if phone.name.startswith("+") else phone.name
-                start, end = time(phone.start), time(phone.start + phone.duration)
-                if end > start:
-                    phones.append((name, start, end))
-        return words, phones
-    except RuntimeError:
-        return None
-
-
-def _aligned(rows: list[dict[str, str]], folder: Path, lang: str, seed: int) -> list[Recording]:
-    aligner = Aligner() if lang == "en" else None
+def _decoded(rows: list[dict[str, str]], folder: Path, seed: int) -> list[NDArray[np.int16]]:
+    """The recordings of ``rows``, trimmed and at the same level."""
     rng = np.random.default_rng(seed)
-    found: list[Recording] = []
+    found: list[NDArray[np.int16]] = []
     for row in rows:
         audio, _ = trim(decode(folder / row["file"]), rng)
         audio = set_level(audio, LEVEL)
-        pcm = np.clip(np.round(audio * 32768), -32768, 32767).astype(np.int16)
-        if aligner is None:
-            found.append(Recording(text="", words=[], phones=None, split=row["split"], audio=pcm))
-            continue
+        found.append(np.clip(np.round(audio * 32768), -32768, 32767).astype(np.int16))
+    return found
+
+
+def _aligned_english(rows: list[dict[str, str]], folder: Path, seed: int) -> list[Recording]:
+    aligner = Aligner()
+    found: list[Recording] = []
+    for row, pcm in zip(rows, _decoded(rows, folder, seed), strict=True):
         text = normalise(row["text"])
-        timing = aligner.align(audio, text) if text else None
+        timing = aligner.align(pcm.astype(np.float32) / 32768.0, text) if text else None
         if text and timing:
             found.append(
                 Recording(
@@ -222,22 +118,70 @@ def _aligned(rows: list[dict[str, str]], folder: Path, lang: str, seed: int) -> 
     return found
 
 
-def prepare_part(folder: Path, speaker: str, part: int, parts: int, cache: Path) -> Path:
+def _aligned_foreign(
+    rows: list[dict[str, str]], folder: Path, language: str, seed: int, espeak: Espeak | None
+) -> list[Recording]:
+    """Without the recordings whose text is not spoken as written or whose timing is doubtful."""
+    texts = [normalise_foreign(row["text"]) for row in rows]
+    bare = [
+        Recording(text=text, words=[], phones=None, split=row["split"], audio=pcm)
+        for row, text, pcm in zip(rows, texts, _decoded(rows, folder, seed), strict=True)
+        if text
+    ]
+    audios, spoken = [one.samples() for one in bare], [one.text for one in bare]
+    timings = align_all(audios, spoken, language, espeak=espeak)
+    return [
+        replace(
+            one, text=one.text.lower(), words=timing.words, phones=timing.phones, language=language
+        )
+        for one, timing, good in zip(bare, timings, trusted(timings), strict=True)
+        if timing and good
+    ]
+
+
+def _is_current(target: Path) -> bool:
+    """Whether a prepared file needs no making anew: older ones of English do not."""
+    if not target.exists():
+        return False
+    with safe_open(target, "np") as stored:
+        about = stored.metadata()
+    facts = json.loads(about["recordings"])
+    return about.get("version") == _VERSION or all(fact["phones"] is not None for fact in facts)
+
+
+def prepare_part(
+    folder: Path,
+    speaker: str,
+    part: int,
+    parts: int,
+    cache: Path,
+    *,
+    espeak: Espeak | None = None,
+) -> Path:
     """Decode and align every ``parts``-th recording of ``speaker`` into a file below ``cache``.
 
-    Does nothing when that file is there. Returns its path.
+    Does nothing when that file is there (and not of an older make). Returns its path.
+    Other languages than English need espeak-ng: give the ``espeak`` of this process, if it has one.
     """
     target = cache / f"{speaker}-{part}-of-{parts}.safetensors"
-    if target.exists():
+    if _is_current(target):
         return target
     rows = read_metadata(folder, speaker)
     if not rows:
         raise InputError(f"{folder}: metadata.csv names no recordings of {speaker}")
-    recordings = _aligned(rows[part::parts], folder, rows[0]["lang"], seed=part)
+    mine, language = rows[part::parts], rows[0]["lang"]
+    if language == "en":
+        recordings = _aligned_english(mine, folder, seed=part)
+    else:
+        recordings = _aligned_foreign(mine, folder, language, part, espeak)
     lengths = [len(recording.audio) for recording in recordings]
     facts = [
-        {"text": r.text, "words": r.words, "phones": r.phones, "split": r.split} for r in recordings
-    ]
+        {
+            "text": r.text, "words": r.words, "phones": r.phones, "split": r.split,
+            "language": r.language,
+        }
+        for r in recordings
+    ]  # fmt: skip
     cache.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".tmp")
     save_file(
@@ -246,7 +190,7 @@ def prepare_part(folder: Path, speaker: str, part: int, parts: int, cache: Path)
             "offsets": np.cumsum([0, *lengths], dtype=np.int64),
         },
         unfinished,
-        metadata={"recordings": json.dumps(facts)},
+        metadata={"recordings": json.dumps(facts), "version": _VERSION},
     )
     unfinished.replace(target)
     return target
@@ -265,27 +209,3 @@ def load_prepared(files: list[Path]) -> list[Recording]:
                 fact["phones"] = [(symbol, a, b) for symbol, a, b in fact["phones"]]
             found.append(Recording(audio=audio[start:end], **fact))
     return found
-
-
-def vary(
-    recording: Recording,
-    *,
-    factor: float,
-    stretch: float,
-    channel: Channel,
-    rng: np.random.Generator,
-    speaker: str,
-    source: str,
-) -> CorpusItem:
-    """``recording`` as another voice: pitch and formants by ``factor``, duration by ``stretch``."""
-    raw, factor = scale_pitch(recording.samples(), factor)
-    # Resampling alone lasts 1/f as long, so the hop has to make up for f as well.
-    mel, scale = stretched_mel(channel.apply(raw, rng), stretch * factor)
-    mel = fill_top_bands(mel, SAMPLE_RATE / 2 * min(factor, 1.0))
-    times = retimed(
-        recording.words, recording.phones, scale / factor, 0.0, len(mel) * HOP / SAMPLE_RATE
-    )
-    return CorpusItem(
-        mel=mel, text=recording.text, speaker=speaker, source=source, split=recording.split,
-        alphabet="arpabet", seed=int(rng.integers(2**31)), **times,
-    )  # fmt: skip

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from omnitalk_cli.dit.checkpoint import Normalisation, save_checkpoint
+from omnitalk_cli.dit.checkpoint import Normalisation, load_checkpoint, save_checkpoint
 from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.dit.flow import logit_normal_time
 from omnitalk_cli.dit.model import Condition, DualBranchDiT, TextInput
@@ -28,12 +28,14 @@ from omnitalk_cli.text.vocabulary import Vocabulary
 from omnitalk_cli.training.dataset import (
     Batch,
     MaskingConfig,
+    MixConfig,
     Sampler,
     Utterance,
     load_utterances,
     measure_normalisation,
 )
 from omnitalk_cli.training.loss import LossConfig, flow_loss
+from omnitalk_cli.training.replicas import Replicas
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,23 +52,24 @@ class TrainConfig:
     steps: int | None = None
     minutes: float | None = None
     tokens: int = 400
-    lengths: tuple[int, ...] = (96, 144, 216)
+    lengths: tuple[int, ...] = (96, 144, 216, 320)
     learning_rate: float = 1.5e-3
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.02
     clip: float = 1.0
-    warmup_steps: int = 200
+    warmup_steps: int = 100
     decay_share: float = 0.4
     ema: float = 0.999
     time_mean: float = -0.6
     time_std: float = 1.0
     uniform_time_share: float = 0.1
-    audio_only: tuple[float, float] = (0.65, 0.3)
+    audio_only: tuple[float, float] = (0.6, 0.3)
     bfloat16: bool = False
     checkpoint_minutes: float = 4.0
     heldout_minutes: float = 4.0
     seed: int = 0
     masking: MaskingConfig = field(default_factory=MaskingConfig)
+    mix: MixConfig = field(default_factory=MixConfig)
     loss: LossConfig = field(default_factory=lambda: LossConfig(norm="l2"))
 
     def __post_init__(self) -> None:
@@ -80,7 +83,8 @@ class TrainConfig:
             "tokens": 12_800, "lengths": (800, 1200, 1600), "learning_rate": 7.5e-5,
             "betas": (0.9, 0.999), "weight_decay": 0.01, "warmup_steps": 20_000, "ema": 0.9999,
             "time_mean": 0.0, "uniform_time_share": 0.0, "audio_only": (0.0, 0.0),
-            "bfloat16": True, "masking": MaskingConfig.paper(), "loss": LossConfig(norm="l1"),
+            "bfloat16": True, "masking": MaskingConfig.paper(), "mix": MixConfig(shares={}),
+            "loss": LossConfig(norm="l1"),
         }  # fmt: skip
         return cls(**(values | changes))
 
@@ -114,42 +118,54 @@ class Trainer:
         corpus: Path,
         folder: Path,
         device: str,
+        init: Path | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.config, self.folder, self.device = config, folder, torch.device(device)
         self.corpus = corpus
-        vocabulary = Vocabulary.letters()
-        if model_config.vocabulary_size != len(vocabulary):
+        self.vocabulary = Vocabulary.phones()
+        if model_config.vocabulary_size != len(self.vocabulary):
             raise UsageError(
                 f"the model has {model_config.vocabulary_size} text ids, "
-                f"the corpus {len(vocabulary)}"
+                f"the corpus {len(self.vocabulary)}"
             )
-        patch = model_config.patch
-        self.train_set = load_utterances(corpus, "train", vocabulary, patch=patch)
-        heldout = load_utterances(corpus, "heldout", vocabulary, patch=patch)
+        self.train_set = load_utterances(corpus, "train")
+        heldout = load_utterances(corpus, "heldout")
         if not self.train_set or not heldout:
             raise InputError(f"the corpus in {corpus} needs both train and heldout utterances")
-        rng = np.random.default_rng(config.seed)
-        self.normalisation = measure_normalisation(self.train_set, rng)
         torch.manual_seed(config.seed)
         self.model = DualBranchDiT(model_config).to(self.device)
+        self.replicas = Replicas.of_environment()
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.optimiser = _optimiser(self.model, config)
         self.step = 0
         self.minutes = 0.0
         self.frames_seen = 0
-        self._resume()
-        sampler_rng = np.random.default_rng([config.seed, self.step])
-        self.noise = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
-        self.sampler = self._sampler(self.train_set, sampler_rng)
+        self.normalisation: Normalisation | None = None
+        self.inherited: list[str] = []
+        if not self._resume() and init is not None:
+            self._inherit(init)
+        self._met = self.step, self.frames_seen
+        # Every replica draws its own samples.
+        seed = [config.seed, self.step, self.replicas.rank]
+        self.noise = torch.Generator().manual_seed(
+            config.seed * 1_000_003 + self.step + 500_009 * self.replicas.rank
+        )
+        self.sampler = self._sampler(self.train_set, config.masking, np.random.default_rng(seed))
+        if self.normalisation is None:
+            self.normalisation = measure_normalisation(self.sampler)
         self.heldout_batches = self._heldout(heldout)
         self.durations = _durations(self.train_set)
 
-    def _sampler(self, utterances: list[Utterance], rng: np.random.Generator) -> Sampler:
+    def _sampler(
+        self, utterances: list[Utterance], masking: MaskingConfig, rng: np.random.Generator
+    ) -> Sampler:
         return Sampler(
             utterances,
             self.normalisation,
-            self.config.masking,
+            masking,
+            mix=self.config.mix,
+            vocabulary=self.vocabulary,
             patch=self.model.config.patch,
             rng=rng,
         )
@@ -157,12 +173,9 @@ class Trainer:
     def _heldout(self, utterances: list[Utterance]) -> list[Batch]:
         masking = MaskingConfig(
             pair_share=1.0, hide_reference_text=0.5, audio_given=0.0,
-            drop_all=0.0, drop_reference=0.0, drop_visual=0.0, drop_audio=0.0,
+            drop_all=0.0, drop_reference=0.0, drop_visual=0.0, drop_audio=0.0, drop_text=0.0,
         )  # fmt: skip
-        rng = np.random.default_rng(99)
-        sampler = Sampler(
-            utterances, self.normalisation, masking, patch=self.model.config.patch, rng=rng
-        )
+        sampler = self._sampler(utterances, masking, np.random.default_rng(99))
         return [sampler.batch(tokens=640, lengths=(160,)) for _ in range(6)]
 
     @property
@@ -184,13 +197,17 @@ class Trainer:
     ) -> TrainResult:
         """Trains to the end of the budget; checkpoints on the way and when interrupted."""
         saved = scored = self.minutes
+        last = clock.monotonic()
+        main = self.replicas.rank == 0
         heldout: dict[str, float] = {}
         smooth: dict[str, float] = {}
         try:
             while self.done_share < 1.0:
-                begin = clock.monotonic()
                 terms = self._train_step()
-                self.minutes += (clock.monotonic() - begin) / 60
+                now = clock.monotonic()
+                self.minutes, last = self.minutes + (now - last) / 60, now
+                if (self.replicas.due() or self.done_share >= 1.0) and self._meet():
+                    break
                 for name, value in terms.items():
                     if value == 0.0:
                         continue  # an audio-only step says nothing about the face
@@ -202,17 +219,19 @@ class Trainer:
                         done,
                         self.config.minutes or self.config.steps,
                     )
-                if self.minutes - scored >= self.config.heldout_minutes:
+                if main and self.minutes - scored >= self.config.heldout_minutes:
                     scored = self.minutes
                     heldout = self.score()
                     self._log(smooth, heldout, log)
-                if self.minutes - saved >= self.config.checkpoint_minutes:
+                if main and self.minutes - saved >= self.config.checkpoint_minutes:
                     saved = self.minutes
                     self.save()
         finally:
-            self.save()
-        heldout = self.score()
-        self._log(smooth, heldout, log)
+            if main:
+                self.save()
+        if main:
+            heldout = self.score()
+            self._log(smooth, heldout, log)
         return TrainResult(
             checkpoint=self.folder / "model.safetensors",
             steps=self.step,
@@ -225,13 +244,16 @@ class Trainer:
         config = self.config
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate()
-        batch = _to(self.sampler.batch(tokens=config.tokens, lengths=config.lengths), self.device)
+        share = config.audio_only[self.done_share > 1 - config.decay_share]
+        audio_only = bool(self.sampler.rng.random() < share)
+        batch = _to(
+            self.sampler.batch(tokens=config.tokens, lengths=config.lengths, motion=not audio_only),
+            self.device,
+        )
         time = logit_normal_time(
             len(batch.audio), mean=config.time_mean, std=config.time_std,
             uniform_share=config.uniform_time_share, generator=self.noise,
         ).to(self.device)  # fmt: skip
-        share = config.audio_only[self.done_share > 1 - config.decay_share]
-        audio_only = self.sampler.rng.random() < share and bool(batch.audio_target.any())
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bfloat16):
             terms = flow_loss(
                 self.model,
@@ -254,6 +276,25 @@ class Trainer:
                 list(self.average.parameters()), list(self.model.parameters()), 1 - keep
             )
         return {name: float(value.detach()) for name, value in vars(terms).items()}
+
+    def _meet(self) -> bool:
+        """Replicas take the mean of their weights and of the optimiser's moments. Returns whether
+        the run is over."""
+        if self.replicas.world == 1:
+            return self.done_share >= 1.0
+        tensors: list[Tensor] = [*self.model.parameters(), *self.average.parameters()]
+        for parameter in self.model.parameters():
+            state = self.optimiser.state[parameter]
+            tensors += [state[key] for key in ("exp_avg", "exp_avg_sq") if key in state]
+        step, frames = self._met
+        gained, over = self.replicas.average(
+            [tensor.data for tensor in tensors],
+            [self.step - step, self.frames_seen - frames],
+            done=self.done_share >= 1.0,
+        )
+        self._met = step + gained[0], frames + gained[1]
+        self.step, self.frames_seen = self._met
+        return over
 
     @torch.no_grad()
     def score(self) -> dict[str, float]:
@@ -304,6 +345,7 @@ class Trainer:
 
     def export(self, path: Path, dtype: torch.dtype = torch.bfloat16) -> None:
         """Writes the averaged weights as a checkpoint for inference."""
+        assert self.normalisation is not None
         save_checkpoint(
             path,
             config=self.model.config,
@@ -316,7 +358,7 @@ class Trainer:
     def extras(self) -> dict[str, Any]:
         """Facts that a checkpoint carries beside its weights."""
         return {
-            "vocabulary": "letters",
+            "vocabulary": "phones",
             "languages": ["en"],
             "durations": asdict(self.durations),
             "training": {
@@ -325,6 +367,7 @@ class Trainer:
                 "minutes": round(self.minutes, 1),
                 "hours_seen": round(self.frames_seen / 93.75 / 3600, 1),
                 "sources": sorted({item.source for item in self.train_set}),
+                "inherited": self.inherited,
             },
         }
 
@@ -336,9 +379,13 @@ class Trainer:
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimiser.state[parameter].items():
                 tensors[f"optimiser.{key}.{name}"] = value
+        assert self.normalisation is not None
         for name, value in vars(self.normalisation).items():
             tensors[f"normalisation.{name}"] = value
-        facts = {"step": self.step, "minutes": self.minutes, "frames_seen": self.frames_seen}
+        facts = {
+            "step": self.step, "minutes": self.minutes, "frames_seen": self.frames_seen,
+            "inherited": self.inherited,
+        }  # fmt: skip
         temporary = self.folder / f".{_RESUME}.{os.getpid()}.tmp"
         save_file(
             {name: value.detach().contiguous() for name, value in tensors.items()},
@@ -348,10 +395,28 @@ class Trainer:
         os.replace(temporary, self.folder / _RESUME)
         self.export(self.folder / "model.safetensors")
 
-    def _resume(self) -> None:
+    def _inherit(self, path: Path) -> None:
+        """Starts from the weights of a checkpoint, whatever in it fits; text tables need not."""
+        checkpoint = load_checkpoint(path, device=str(self.device), dtype=torch.float32)
+        found = checkpoint.model.state_dict()
+        own = self.model.state_dict()
+        fitting = {k: v for k, v in found.items() if k in own and own[k].shape == v.shape}
+        if not fitting:
+            raise InputError(f"{path} shares no weight with this model")
+        self.model.load_state_dict(fitting, strict=False)
+        self.average.load_state_dict(self.model.state_dict())
+        self.normalisation = checkpoint.normalisation
+        earlier = checkpoint.extras.get("training", {})
+        self.inherited = [
+            *earlier.get("inherited", []),
+            f"{len(fitting)} of {len(own)} tensors of a model after {earlier.get('steps')} steps, "
+            f"{earlier.get('hours_seen')} h heard",
+        ]
+
+    def _resume(self) -> bool:
         path = self.folder / _RESUME
         if not path.exists():
-            return
+            return False
         with safe_open(path, framework="pt", device=str(self.device)) as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -374,6 +439,8 @@ class Trainer:
         facts = json.loads(metadata["facts"])
         self.step, self.minutes = facts["step"], facts["minutes"]
         self.frames_seen = facts["frames_seen"]
+        self.inherited = facts.get("inherited", [])
+        return True
 
 
 def train(
@@ -383,15 +450,19 @@ def train(
     corpus: Path,
     folder: Path,
     device: str = "cpu",
+    init: Path | None = None,
     progress: Progress = silent,
     log: Callable[[str], None] | None = None,
 ) -> TrainResult:
     """Trains (or goes on training) in ``folder`` on the corpus shards in ``corpus``.
 
+    A new run starts from the checkpoint ``init`` where one is given. Under ``torchrun`` every
+    process is a replica (``training.replicas``).
+
     Raises InputError when the corpus is missing or has no held-out part, UsageError when the
     folder holds a run of another model configuration.
     """
-    trainer = Trainer(model_config, config, corpus=corpus, folder=folder, device=device)
+    trainer = Trainer(model_config, config, corpus=corpus, folder=folder, device=device, init=init)
     return trainer.run(progress, log)
 
 
@@ -412,9 +483,11 @@ def _noise(batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def _durations(utterances: list[Utterance]) -> DurationModel:
-    spoken = [u for u in utterances if u.words]
-    picked = spoken[:: max(1, len(spoken) // 3000)]
-    return DurationModel.fit([(u.text, u.words, u.speaker) for u in picked])
+    """Natural rhythm: from human speech where there is some. ``speech.pace`` counts on it."""
+    english = [u for u in utterances if u.language == "en"]
+    human = [u for u in english if u.source.startswith("human")] or english
+    picked = human[:: max(1, len(human) // 4000)]
+    return DurationModel.fit([(u.words, u.times, u.speaker) for u in picked])
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:

@@ -1,8 +1,9 @@
 """How the corpus lies on disk: safetensors shards of utterances, and of plain audio.
 
-A shard ``shard-00000.safetensors`` holds ``mel`` f16 ``[sum T,100]`` (raw log-mel), ``codes`` f16
-``[sum T,61]`` (motion at the mel rate), ``offsets`` int64 ``[U+1]``, and as metadata ``format``,
-``version``, ``motion`` (``none``: the codes are zero, or ``synthetic``) and a JSON list
+A shard ``shard-00000.safetensors`` holds ``mel`` f16 ``[sum T,100]`` (raw log-mel) or ``audio``
+int16 ``[sum S]`` (24 kHz: recordings that training varies), ``offsets`` int64 ``[U+1]`` into it,
+``codes`` f16 ``[sum T,61]`` at the mel rate where real motion is known (with ``mel`` only; training
+draws synthetic motion for the others), and as metadata ``format``, ``version`` and a JSON list
 ``utterances`` with the other fields of :class:`CorpusItem`.
 """
 
@@ -22,17 +23,17 @@ from safetensors.numpy import save_file
 from omnitalk_cli.errors import InputError, WorkError
 from omnitalk_cli.types import HOP, SAMPLE_RATE
 
-FORMAT, VERSION = "omnitalk-corpus", "1"
-CODES = 61
+FORMAT, VERSION = "omnitalk-corpus", "2"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusItem:
-    """One utterance. ``mel`` ``[T,100]``, ``codes`` ``[T,61]``; ``words`` [(start, end)] s, one per
-    ``text.split()`` item; ``phones`` [(symbol, start, end)] of ``alphabet`` or None; ``seed`` of
-    its motion."""
+    """One utterance: ``mel`` ``[T,100]`` or ``audio`` ``[S]`` int16, ``codes`` ``[T,61]`` where
+    they are known; ``words`` [(start, end)] s, one per ``text.split()`` item; ``phones`` [(symbol,
+    start, end)] of ``alphabet`` or None."""
 
-    mel: NDArray[Any]
+    mel: NDArray[Any] | None = None
+    audio: NDArray[np.int16] | None = None
     codes: NDArray[Any] | None = None
     text: str
     words: list[tuple[float, float]]
@@ -41,7 +42,14 @@ class CorpusItem:
     split: str = "train"
     phones: list[tuple[str, float, float]] | None = None
     alphabet: str = "espeak"
-    seed: int = 0
+    language: str = "en"
+
+    @property
+    def seconds(self) -> float:
+        """Length of the sound."""
+        if self.audio is not None:
+            return len(self.audio) / SAMPLE_RATE
+        return 0.0 if self.mel is None else len(self.mel) * HOP / SAMPLE_RATE
 
 
 class CorpusWriter:
@@ -52,40 +60,46 @@ class CorpusWriter:
         self.items: list[CorpusItem] = []
 
     def add(self, item: CorpusItem) -> None:
-        """Raises ValueError where word times do not fit the text."""
+        """Raises ValueError where word times do not fit the text, and on mel and audio mixed."""
         if len(item.words) != len(item.text.split()):
             raise ValueError(f"{len(item.words)} word times for {item.text!r}")
+        if (item.mel is None) == (item.audio is None):
+            raise ValueError("an utterance has either a mel or audio")
+        if self.items and (self.items[0].mel is None) != (item.mel is None):
+            raise ValueError("a shard holds either mels or audio")
+        if self.items and (self.items[0].codes is None) != (item.codes is None):
+            raise ValueError("a shard has the codes of all utterances or of none")
         self.items.append(item)
 
     @property
     def seconds(self) -> float:
-        return sum(len(item.mel) for item in self.items) * HOP / SAMPLE_RATE
+        return sum(item.seconds for item in self.items)
 
-    def write(self, *, motion: str = "none") -> None:
-        """``motion`` says where the codes come from: ``none`` (all zero) or ``synthetic``."""
+    def write(self) -> None:
+        """Raises WorkError when there is nothing to write."""
         if not self.items:
             raise WorkError(f"{self.path}: no utterance to write")
         facts = []
         for item in self.items:
-            fact = {k: v for k, v in vars(item).items() if k not in ("mel", "codes")}
+            fact = {k: v for k, v in vars(item).items() if k not in ("mel", "audio", "codes")}
             fact["words"] = [[round(a, 4), round(b, 4)] for a, b in item.words]
             if item.phones is not None:
                 fact["phones"] = [[s, round(a, 4), round(b, 4)] for s, a, b in item.phones]
             facts.append(fact)
-        lengths = [len(item.mel) for item in self.items]
-        still = [np.zeros((length, CODES)) for length in lengths]
-        codes = [z if i.codes is None else i.codes for i, z in zip(self.items, still, strict=True)]
+        tensors: dict[str, NDArray[Any]] = {}
+        for name, kind in (("mel", np.float16), ("audio", np.int16), ("codes", np.float16)):
+            parts = [getattr(item, name) for item in self.items]
+            if parts[0] is not None:
+                tensors[name] = np.concatenate(parts).astype(kind)
+        sounds = [item.mel if item.audio is None else item.audio for item in self.items]
+        lengths = [len(sound) for sound in sounds if sound is not None]
+        tensors["offsets"] = np.cumsum([0, *lengths], dtype=np.int64)
         _save(
             self.path,
-            {
-                "mel": np.concatenate([item.mel.astype(np.float16) for item in self.items]),
-                "codes": np.concatenate([c.astype(np.float16) for c in codes]),
-                "offsets": np.cumsum([0, *lengths], dtype=np.int64),
-            },
+            tensors,
             {
                 "format": FORMAT,
                 "version": VERSION,
-                "motion": motion,
                 "utterances": json.dumps(facts, separators=(",", ":")),
             },
         )
@@ -99,22 +113,22 @@ def _save(path: Path, tensors: dict[str, NDArray[Any]], metadata: dict[str, str]
 
 
 def read_shard(path: Path) -> Iterator[CorpusItem]:
-    """The utterances of a shard, arrays as float16 views of it. Raises InputError."""
+    """The utterances of a shard, arrays as views of it. Raises InputError."""
     try:
         with safe_open(path, "np") as stored:
             about = stored.metadata() or {}
             if about.get("format") != FORMAT or about.get("version") != VERSION:
-                raise InputError(f"{path} is not a corpus shard of version {VERSION}")
-            mel, codes = stored.get_tensor("mel"), stored.get_tensor("codes")
-            offsets = stored.get_tensor("offsets")
+                raise InputError(f"{path} is not a corpus shard of version {VERSION}; make it anew")
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: cannot be read as a corpus shard ({error})") from error
+    offsets = tensors.pop("offsets")
     facts = json.loads(about["utterances"])
     for fact, start, end in zip(facts, offsets[:-1], offsets[1:], strict=True):
         fact["words"] = [(a, b) for a, b in fact["words"]]
         if fact["phones"] is not None:
             fact["phones"] = [(s, a, b) for s, a, b in fact["phones"]]
-        yield CorpusItem(mel=mel[start:end], codes=codes[start:end], **fact)
+        yield CorpusItem(**{k: v[start:end] for k, v in tensors.items()}, **fact)
 
 
 def write_audio(path: Path, audios: Iterable[NDArray[Any]], sources: list[str]) -> None:

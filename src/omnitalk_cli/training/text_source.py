@@ -116,7 +116,7 @@ class SentenceSource:
         while True:
             text = self._draw_one(rng)
             words = len(text.split())
-            if 2 < words < 10 and rng.random() < 0.6:
+            if 2 < words < 12 and rng.random() < 0.8:
                 text = f"{text} {self._draw_one(rng)}"
             if rng.random() < 0.1:
                 text = text.rstrip(".")

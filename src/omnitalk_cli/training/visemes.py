@@ -180,6 +180,8 @@ _ARPABET: dict[str, tuple[str, ...]] = {
     "T": ("alveolar",), "TH": ("dental",), "UH": ("close_back",), "UW": ("close_back",),
     "UX": ("front_round",), "V": ("labiodental",), "W": ("glide_round",), "WH": ("glide_round",),
     "Y": ("close_front",), "Z": ("sibilant",), "ZH": ("postalveolar",),
+    "YY": ("front_round",), "OE": ("front_round",), "X": ("velar",), "CX": ("close_front",),
+    "RR": ("velar",),
 }  # fmt: skip
 _SILENCES = frozenset({"", "SIL", "SPN", "NSN", "SP", "S", "PAU", "NULL", "BREATH", "NOISE"})
 

@@ -23,6 +23,18 @@ EMBEDDED: tuple[Entry, ...] = (
         about="joint speech and motion, trained by this project",
     ),
     Entry(
+        name="pronunciation",
+        file="pronunciation.safetensors",
+        job="pronunciation",
+        about="phones of words that no dictionary has, trained by this project",
+    ),
+    Entry(
+        name="pitch",
+        file="pitch.safetensors",
+        job="pitch",
+        about="melody of generated speech, trained by this project",
+    ),
+    Entry(
         name="vocoder",
         file="vocoder.safetensors",
         job="vocoder",
