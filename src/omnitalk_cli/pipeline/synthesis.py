@@ -133,9 +133,12 @@ def synthesise(
             spans = model.durations.phone_times(words, pace=pace)
             seconds = model.durations.seconds(words, pace=pace) + spoken_pause
             piece = infiller.speak(align(words, spans, infiller.frames(seconds), model.vocabulary))
-            mels.append(piece[0])
+            mel = piece[0]
+            if context.heard:
+                mel = revoice(match_colour(mel, reference.mel), reference.mel, pitch_model())
+            mels.append(mel)
             codes.append(piece[1])
-            frames += len(piece[0])
+            frames += len(mel)
             times.append(
                 SegmentTime(
                     text=segment.text,
@@ -158,11 +161,8 @@ def synthesise(
         "reference_sha256": reference.source_sha256,
         "script_sha256": script.source_sha256,
     }
-    mel = np.concatenate(mels)
-    if context.heard:
-        mel = revoice(match_colour(mel, reference.mel), reference.mel, pitch_model())
     return Performance(
-        mel=mel,
+        mel=np.concatenate(mels),
         codes=np.concatenate(codes),
         segments=tuple(times),
         settings=settings,

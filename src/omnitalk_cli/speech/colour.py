@@ -33,7 +33,7 @@ def match_colour(mel: Float, reference: Float) -> Float:
 
 
 def _loudness(mel: Float) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.log(np.exp(mel.astype(np.float64)).sum(axis=1))
+    found: NDArray[np.float64] = np.log(np.exp(mel).sum(axis=1, dtype=np.float64))
     return found
 
 
