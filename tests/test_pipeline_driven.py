@@ -13,7 +13,6 @@ import torch
 from typer.testing import CliRunner
 
 from media_samples import make_video, run_ffmpeg
-from omnitalk_cli.cli import driven as cli_driven
 from omnitalk_cli.cli import generate as generate_module
 from omnitalk_cli.cli import synth as synth_module
 from omnitalk_cli.cli.app import app
@@ -301,10 +300,8 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         kept["follow"] = (reference, recording, more["settings"])
         return performance
 
-    def produce(
-        reference: Any, performance: Performance, recording: Recording, path: Path, **more: Any
-    ) -> Take:
-        kept["produce"] = recording
+    def produce(reference: Any, performance: Performance, path: Path, **more: Any) -> Take:
+        kept["produce"] = more["recording"]
         return Take(
             path=path, seconds=2.0, width=512, height=512, fps=25.0, seed=7, marks={}, timings={},
             settings=performance.settings,
@@ -313,9 +310,9 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     for module in (generate_module, synth_module):
         monkeypatch.setattr(module, "get_reference", lambda *a, **k: ("REFERENCE", False))
         monkeypatch.setattr(module, "speech_options", lambda **k: "SPEECH")
+        monkeypatch.setattr(module, "perform", follow_)
     monkeypatch.setattr(generate_module, "video_options", lambda **k: "VIDEO")
-    monkeypatch.setattr(cli_driven, "follow", follow_)
-    monkeypatch.setattr(cli_driven, "produce", produce)
+    monkeypatch.setattr(generate_module, "produce", produce)
     return kept
 
 

@@ -10,12 +10,7 @@ from omnitalk_cli.errors import UsageError
 from omnitalk_cli.pipeline.settings import check_input
 
 if TYPE_CHECKING:
-    import torch
-
     from omnitalk_cli.pipeline.driven import Recording
-    from omnitalk_cli.pipeline.production import ProductionOptions
-    from omnitalk_cli.pipeline.synthesis import SynthesisOptions
-    from omnitalk_cli.types import Performance, Reference, Take
 
 
 def check_audio(
@@ -67,40 +62,3 @@ def show_plan(
         f"output     {output}",
     ]
     console.result(plan, lines)
-
-
-def follow(
-    reference: Reference,
-    recording: Recording,
-    *,
-    model: str,
-    settings: tuple[SynthesisOptions, str, torch.dtype],
-    console: Console,
-) -> Performance:
-    """The motion to ``recording``; ``settings`` come from ``stages.speech_options``."""
-    from omnitalk_cli.pipeline import driven
-    from omnitalk_cli.pipeline.synthesis import load_model
-
-    options, device, dtype = settings
-    network = load_model(model, device=device, dtype=dtype)
-    return driven.follow(
-        reference, recording, network, options, progress=console.progress, notes=console.note
-    )
-
-
-def produce(
-    reference: Reference,
-    performance: Performance,
-    recording: Recording,
-    output: Path,
-    *,
-    options: ProductionOptions,
-    console: Console,
-) -> Take:
-    """The finished video with the recording itself as its sound."""
-    from omnitalk_cli.pipeline import production
-
-    return production.produce(
-        reference, performance, output, options,
-        sound=recording.samples, progress=console.progress, notes=console.note,
-    )  # fmt: skip

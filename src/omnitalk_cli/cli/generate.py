@@ -136,23 +136,13 @@ def generate(
         started = time.monotonic()
         reference, cached = get_reference(ref, options=extraction, cache=cache, console=console)
         extracted = time.monotonic()
-        if recording:
-            performance = driven.follow(
-                reference, recording, model=model, settings=settings, console=console
-            )
-        else:
-            assert script is not None
-            performance = perform(
-                reference, script, model=model, settings=settings, console=console
-            )
+        spoken = recording or script
+        assert spoken is not None
+        performance = perform(reference, spoken, model=model, settings=settings, console=console)
         performed = time.monotonic()
         make_folder(path)
-        take = (
-            driven.produce(
-                reference, performance, recording, path, options=production, console=console
-            )
-            if recording
-            else produce(reference, performance, path, options=production, console=console)
+        take = produce(
+            reference, performance, path, options=production, console=console, recording=recording
         )
         result = take.to_dict()
         result["reference_cached"] = cached

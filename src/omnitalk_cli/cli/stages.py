@@ -13,6 +13,7 @@ from omnitalk_cli.pipeline.settings import cache_folder, check_input
 if TYPE_CHECKING:
     import torch
 
+    from omnitalk_cli.pipeline.driven import Recording
     from omnitalk_cli.pipeline.production import ProductionOptions
     from omnitalk_cli.pipeline.synthesis import SynthesisOptions
     from omnitalk_cli.types import Performance, Reference, Script, Take
@@ -166,20 +167,23 @@ def video_options(*, overwrite: bool, options: dict[str, Any]) -> ProductionOpti
 
 def perform(
     reference: Reference,
-    script: Script,
+    spoken: Script | Recording,
     *,
     model: str,
     settings: tuple[SynthesisOptions, str, torch.dtype],
     console: Console,
 ) -> Performance:
-    """Speech and motion for ``script``; ``settings`` come from ``speech_options``."""
+    """Speech and motion for a script, or motion for recorded speech; ``settings`` come from
+    ``speech_options``."""
+    from omnitalk_cli.pipeline.driven import Recording, follow
     from omnitalk_cli.pipeline.synthesis import load_model, synthesise
 
     options, device, dtype = settings
     network = load_model(model, device=device, dtype=dtype)
-    return synthesise(
-        reference, script, network, options, progress=console.progress, notes=console.note
-    )
+    progress, notes = console.progress, console.note
+    if isinstance(spoken, Recording):
+        return follow(reference, spoken, network, options, progress=progress, notes=notes)
+    return synthesise(reference, spoken, network, options, progress=progress, notes=notes)
 
 
 def produce(
@@ -189,13 +193,17 @@ def produce(
     *,
     options: ProductionOptions,
     console: Console,
+    recording: Recording | None = None,
 ) -> Take:
-    """The finished video; ``options`` come from ``video_options``."""
+    """The finished video; ``options`` come from ``video_options``. Its sound is ``recording``, or
+    made from the performance."""
     from omnitalk_cli.pipeline import production
 
     return production.produce(
-        reference, performance, output, options, progress=console.progress, notes=console.note
-    )
+        reference, performance, output, options,
+        sound=recording.samples if recording else None,
+        progress=console.progress, notes=console.note,
+    )  # fmt: skip
 
 
 def take_lines(result: dict[str, Any]) -> list[str]:

@@ -104,15 +104,9 @@ def synth(
             cache=cache,
             console=console,
         )  # fmt: skip
-        if recording:
-            performance = driven.follow(
-                reference, recording, model=model, settings=settings, console=console
-            )
-        else:
-            assert script is not None
-            performance = perform(
-                reference, script, model=model, settings=settings, console=console
-            )
+        spoken = recording or script
+        assert spoken is not None
+        performance = perform(reference, spoken, model=model, settings=settings, console=console)
         from omnitalk_cli.pipeline.inspection import performance_facts, performance_lines
         from omnitalk_cli.pipeline.performance_store import save_performance
 

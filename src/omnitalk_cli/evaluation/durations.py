@@ -53,10 +53,6 @@ class Timed:
         return self.times[-1][-1][1] - self.times[0][0][0]
 
     @property
-    def word_times(self) -> list[Span]:
-        return [(word[0][0], word[-1][1]) for word in self.times]
-
-    @property
     def phone_seconds(self) -> list[NDArray[np.float64]]:
         """Per word, the seconds of its phones."""
         return [np.array([end - start for start, end in word]) for word in self.times]
