@@ -13,7 +13,7 @@ import torch
 from omnitalk_cli.errors import InputError, SetupError
 from omnitalk_cli.speech.mel import log_mel
 from omnitalk_cli.text.vocabulary import Vocabulary
-from omnitalk_cli.training import augment, espeak, human, text_source
+from omnitalk_cli.training import augment, corpus, espeak, flite, human, text_source
 from omnitalk_cli.training.corpus import CorpusConfig, make_corpus
 from omnitalk_cli.training.shards import CorpusItem, CorpusWriter, read_shard
 
@@ -270,3 +270,32 @@ def test_a_corpus_is_made_and_resumed(speaker: espeak.Espeak, tmp_path: Path) ->
     assert shards[0].stat().st_mtime_ns == kept
     again = list(read_shard(shards[1]))
     assert [item.text for item in again][:3] == [item.text for item in train[0]][:3]
+
+
+def test_flite_makes_voices_of_recorded_people(tmp_path: Path) -> None:
+    try:
+        flite.find_flite()
+    except SetupError as error:
+        pytest.skip(str(error))
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(s[0].upper() + s[1:] for s in SENTENCES))
+    config = CorpusConfig(
+        text=(str(text),), espeak_hours=0, flite_hours=0.004, held_out_sentences=1
+    )
+    kinds = [kind for kind, _ in config.shards()]
+    assert kinds == ["espeak-heldout"] + ["flite"] * len(flite.VOICES)
+    writer = CorpusWriter(tmp_path / "shard-00001.safetensors")
+    corpus._flite_shard(config, 0, writer)
+    writer.write()
+    for item in read_shard(tmp_path / "shard-00001.safetensors"):
+        assert item.source == "flite:rms" and item.bandwidth == 8000
+        assert item.words[-1][1] <= item.seconds + 0.02
+        power = np.abs(np.fft.rfft(item.audio / 32768.0)) ** 2
+        hertz = np.fft.rfftfreq(len(item.audio), 1 / RATE)
+        assert power[hertz > 8500].sum() < 1e-4 * power.sum()
+
+
+def test_a_missing_flite_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNITALK_FLITE", str(tmp_path / "none"))
+    with pytest.raises(SetupError, match="flite"):
+        flite.say("hello there", "rms", tmp_path)

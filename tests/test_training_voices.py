@@ -69,3 +69,16 @@ def test_voices_differ_widely() -> None:
     ratio = np.array([one.formants / one.pitch for one in drawn])
     assert pitches.min() < 0.75 and pitches.max() > 1.25
     assert ratio.std() > 0.05
+
+
+def test_a_narrow_band_is_filled_up_to_the_top() -> None:
+    audio = vowel(150, 2000)
+    spectrum = np.fft.rfft(audio)
+    spectrum[np.fft.rfftfreq(len(audio), 1 / SAMPLE_RATE) > 8000] = 0
+    narrow = np.fft.irfft(spectrum, len(audio)).astype(np.float32)
+    mels = [
+        voice().log_mel(narrow, np.random.default_rng(0), bandwidth=width)[0][10:-10].mean(0)
+        for width in (8000.0, SAMPLE_RATE / 2)
+    ]
+    assert np.allclose(mels[0][:70], mels[1][:70])
+    assert mels[0][92:].mean() > mels[1][92:].mean() + 1

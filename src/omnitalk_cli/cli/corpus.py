@@ -29,6 +29,12 @@ def corpus(
             "--hours", text="Hours of synthetic speech.", panel=opt.TRAINING, min=0, metavar="N"
         ),
     ] = None,
+    flite: Annotated[
+        float | None,
+        opt.option(
+            "--flite", text="Hours of flite's voices.", panel=opt.TRAINING, min=0, metavar="N"
+        ),
+    ] = None,
     human: Annotated[
         Path | None,
         opt.option(
@@ -78,7 +84,8 @@ def corpus(
             human=str(human) if human else None,
             seed=seed,
             **given(
-                espeak_hours=hours, audio_hours=audio_hours, shard_hours=shard_hours,
+                espeak_hours=hours, flite_hours=flite, audio_hours=audio_hours,
+                shard_hours=shard_hours,
             ),
         )  # fmt: skip
         made = maker.make_corpus(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import tempfile
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -20,8 +21,17 @@ import torch
 
 from omnitalk_cli.errors import UsageError, WorkError
 from omnitalk_cli.progress import Progress, silent
+from omnitalk_cli.speech.aligner import Aligner
 from omnitalk_cli.speech.mel import log_mel
-from omnitalk_cli.training.augment import Channel, fill_top_bands, retimed, scale_pitch, trim
+from omnitalk_cli.training import flite
+from omnitalk_cli.training.augment import (
+    Channel,
+    fill_top_bands,
+    retimed,
+    scale_pitch,
+    set_level,
+    trim,
+)
 from omnitalk_cli.training.espeak import (
     ESPEAK_RATE,
     HELD_OUT_VARIANTS,
@@ -29,7 +39,7 @@ from omnitalk_cli.training.espeak import (
     EspeakVoice,
     sample_voice,
 )
-from omnitalk_cli.training.human import load_prepared, prepare_part, read_metadata
+from omnitalk_cli.training.human import LEVEL, load_prepared, prepare_part, read_metadata
 from omnitalk_cli.training.shards import CorpusItem, CorpusWriter, write_audio
 from omnitalk_cli.training.text_source import SentenceSource, normalise, read_sentences
 from omnitalk_cli.types import SAMPLE_RATE, Float
@@ -41,9 +51,11 @@ _PARTS = 4  # files per speaker while recordings are prepared, so that workers s
 @dataclass(frozen=True, kw_only=True)
 class CorpusConfig:
     """What to make: hours of synthetic speech from ``text`` (files of English sentences), and the
-    ``speakers`` of ``human``, a folder with ``metadata.csv``."""
+    ``speakers`` of ``human``, a folder with ``metadata.csv``. ``flite_hours`` are for all of
+    flite's voices together."""
 
     espeak_hours: float = 12.0
+    flite_hours: float = 0.0
     shard_hours: float = 0.6
     text: tuple[str, ...] = ()
     human: str | None = None
@@ -65,6 +77,7 @@ class CorpusConfig:
             [("espeak-heldout", 0)]
             + [("human", k) for k in range(human)]
             + [("espeak", k) for k in range(count)]
+            + [("flite", k) for k in range(len(flite.VOICES) if self.flite_hours else 0)]
         )
 
 
@@ -167,6 +180,28 @@ def _espeak_held_out(config: CorpusConfig, writer: CorpusWriter) -> None:
                 )  # fmt: skip
 
 
+def _flite_shard(config: CorpusConfig, number: int, writer: CorpusWriter) -> None:
+    """One voice, as audio: training makes many of it."""
+    source, _ = _sentences(config)
+    voice, aligner = flite.VOICES[number], Aligner()
+    rng = np.random.default_rng([config.seed, 4, number])
+    with tempfile.TemporaryDirectory() as folder:
+        while writer.seconds < config.flite_hours * 3600 / len(flite.VOICES):
+            text, stretch = source.draw(rng), float(rng.uniform(0.85, 1.2))
+            said = flite.say(text, voice, Path(folder), stretch=stretch)
+            audio = set_level(trim(said, rng)[0], LEVEL)
+            timing = aligner.align(audio, text)
+            if timing is None or len(audio) > LONGEST_S * SAMPLE_RATE:
+                continue
+            writer.add(
+                CorpusItem(
+                    audio=np.round(audio * 32767).astype(np.int16), text=text, words=timing[0],
+                    phones=timing[1], speaker=f"flite-{voice}", source=f"flite:{voice}",
+                    alphabet="arpabet", bandwidth=flite.FLITE_RATE / 2,
+                )
+            )  # fmt: skip
+
+
 def _human_shard(out_dir: Path, speaker: str, writer: CorpusWriter) -> None:
     for recording in load_prepared(_prepared(out_dir, speaker)):
         writer.add(
@@ -205,6 +240,8 @@ def _make_shard(config: CorpusConfig, out_dir: Path, audio_dir: Path | None, ind
             write_audio(audio_dir / f"audio-{100 + number:05d}.safetensors", audios, sources)
     elif kind == "espeak-heldout":
         _espeak_held_out(config, writer)
+    elif kind == "flite":
+        _flite_shard(config, number, writer)
     else:
         speaker = config.speakers[number]
         _human_shard(out_dir, speaker, writer)
@@ -248,7 +285,7 @@ def make_corpus(
                 work = (Path(config.human or ""), speaker, part, _cache(out_dir))
                 return pool.submit(_prepare, *work), "part"
             for index in shards:
-                if plan[index][0].startswith("espeak") or not (parts or preparing):
+                if plan[index][0] != "human" or not (parts or preparing):
                     shards.remove(index)
                     return pool.submit(_make_shard, config, out_dir, audio_dir, index), "shard"
             return None

@@ -31,10 +31,15 @@ from omnitalk_cli.training.motion import MotionStyle, Phone, synthesise_motion
 from omnitalk_cli.training.phone_words import Span, group
 from omnitalk_cli.training.shards import CorpusItem, read_shard
 from omnitalk_cli.training.voices import VirtualVoice
-from omnitalk_cli.types import MEL_BINS, MEL_RATE, Float
+from omnitalk_cli.types import MEL_BINS, MEL_RATE, SAMPLE_RATE, Float
 
 # A voice's own pitch decides how far it can be moved: a man's hardly down, a woman's hardly up.
-_PITCH_RANGE = {"human:flemishguy": (0.85, 1.6)}
+_PITCH_RANGE = {
+    "human:flemishguy": (0.85, 1.6),
+    "flite:rms": (0.85, 1.6),
+    "flite:kal16": (0.85, 1.6),
+    "flite:awb": (0.75, 1.5),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +125,7 @@ class Utterance:
     speaker: str
     source: str
     language: str
+    bandwidth: float = SAMPLE_RATE / 2
     filled: bool = False
 
     @classmethod
@@ -147,6 +153,7 @@ class Utterance:
             speaker=item.speaker,
             source=item.source,
             language=item.language,
+            bandwidth=item.bandwidth,
         )
 
     def samples(self) -> Float:
@@ -293,7 +300,7 @@ class Sampler:
             assert item.mel is not None
             mel, scale = item.mel.astype(np.float32), 1.0
         else:
-            mel, scale = voice.log_mel(item.samples(), self.rng)
+            mel, scale = voice.log_mel(item.samples(), self.rng, bandwidth=item.bandwidth)
         frames = len(mel) // self.patch * self.patch
         times = [[(a * scale, b * scale) for a, b in spans] for spans in item.times]
         return Take(

@@ -30,7 +30,7 @@ FORMAT, VERSION = "omnitalk-corpus", "2"
 class CorpusItem:
     """One utterance: ``mel`` ``[T,100]`` or ``audio`` ``[S]`` int16, ``codes`` ``[T,61]`` where
     they are known; ``words`` [(start, end)] s, one per ``text.split()`` item; ``phones`` [(symbol,
-    start, end)] of ``alphabet`` or None."""
+    start, end)] of ``alphabet`` or None; ``bandwidth`` in Hz, above which ``audio`` is empty."""
 
     mel: NDArray[Any] | None = None
     audio: NDArray[np.int16] | None = None
@@ -43,6 +43,7 @@ class CorpusItem:
     phones: list[tuple[str, float, float]] | None = None
     alphabet: str = "espeak"
     language: str = "en"
+    bandwidth: float = SAMPLE_RATE / 2
 
     @property
     def seconds(self) -> float:

@@ -47,9 +47,11 @@ class VirtualVoice:
             channel=Channel.plain() if rng.random() < 0.15 else Channel.sample(rng),
         )
 
-    def log_mel(self, audio: Float, rng: np.random.Generator) -> tuple[Float, float]:
-        """Log-mel ``[T,100]`` of ``audio`` ``[S]`` (24 kHz) in this voice, and the factor on all
-        times of the recording."""
+    def log_mel(
+        self, audio: Float, rng: np.random.Generator, *, bandwidth: float = SAMPLE_RATE / 2
+    ) -> tuple[Float, float]:
+        """Log-mel ``[T,100]`` of ``audio`` ``[S]`` (24 kHz, empty above ``bandwidth``) in this
+        voice, and the factor on all times of the recording."""
         # Resampling moves formants with the pitch; warping the envelope then takes them where they
         # belong, and the hop restores the length.
         raw, pitch = scale_pitch(audio, self.pitch)
@@ -64,7 +66,8 @@ class VirtualVoice:
         if abs(warp - 1.0) > 0.01:
             spectrum = warp_envelope(spectrum, warp)
         mel = (spectrum @ mel_filterbank()).clamp_min(LOG_FLOOR).log().numpy()
-        mel = fill_top_bands(mel, SAMPLE_RATE / 2 * min(pitch, warp * pitch, 1.0))
+        top = bandwidth * min(pitch, warp * pitch)
+        mel = fill_top_bands(mel, min(top, SAMPLE_RATE / 2))
         return mel, HOP / hop / pitch
 
 
