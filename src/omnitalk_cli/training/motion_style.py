@@ -111,7 +111,7 @@ class MotionStyle:
             lip_gain=lips * about(1.0, 1.25),
             round_gain=lips * about(1.0, 1.4),
             spread_gain=lips * about(1.0, 1.35),
-            loud_jaw=uniform(0.4, 1.2),
+            loud_jaw=uniform(0.0, 0.9),
             sluggish=about(1.0, 1.3),
             smoothing=uniform(0.014, 0.045),
             lead=uniform(-0.01, 0.05),

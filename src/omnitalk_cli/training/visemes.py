@@ -43,7 +43,7 @@ _TABLE: dict[str, tuple[dict[str, float], tuple[float, float, float, float]]] = 
         (0.8, 0.8, 0.3, 0.8),
     ),
     "alveolar": (
-        {"jawOpen": 0.10, "mouthLowerDown": 0.09, "mouthUpperUp": 0.05, "mouthShrugUpper": 0.05},
+        {"jawOpen": 0.12, "mouthLowerDown": 0.15, "mouthUpperUp": 0.09, "mouthShrugUpper": 0.05},
         (0.7, 0.7, 0.25, 0.6),
     ),
     "lateral": (
@@ -51,13 +51,13 @@ _TABLE: dict[str, tuple[dict[str, float], tuple[float, float, float, float]]] = 
         (0.6, 0.6, 0.25, 0.5),
     ),
     "sibilant": (
-        {"jawOpen": 0.05, "mouthLowerDown": 0.14, "mouthUpperUp": 0.07, "mouthStretch": 0.10,
+        {"jawOpen": 0.08, "mouthLowerDown": 0.32, "mouthUpperUp": 0.20, "mouthStretch": 0.10,
          "mouthSmile": 0.08, "mouthShrugUpper": 0.03},
         (1.3, 0.9, 0.5, 1.0),
     ),
     "postalveolar": (
-        {"jawOpen": 0.06, "mouthFunnel": 0.24, "mouthPucker": 0.08, "mouthLowerDown": 0.11,
-         "mouthUpperUp": 0.07, "mouthShrugUpper": 0.16},
+        {"jawOpen": 0.06, "mouthFunnel": 0.24, "mouthPucker": 0.08, "mouthLowerDown": 0.24,
+         "mouthUpperUp": 0.16, "mouthShrugUpper": 0.16},
         (1.2, 0.9, 1.5, 0.8),
     ),
     "velar": (
@@ -69,8 +69,8 @@ _TABLE: dict[str, tuple[dict[str, float], tuple[float, float, float, float]]] = 
         (0.25, 0.4, 0.10, 0.2),
     ),
     "rhotic": (
-        {"jawOpen": 0.13, "mouthFunnel": 0.12, "mouthPucker": 0.06, "mouthLowerDown": 0.07,
-         "mouthShrugUpper": 0.08},
+        {"jawOpen": 0.15, "mouthFunnel": 0.12, "mouthPucker": 0.06, "mouthLowerDown": 0.17,
+         "mouthUpperUp": 0.09, "mouthShrugUpper": 0.08},
         (0.6, 0.6, 0.9, 0.5),
     ),
     "glide_round": (
@@ -93,7 +93,7 @@ _TABLE: dict[str, tuple[dict[str, float], tuple[float, float, float, float]]] = 
         (1.0, 1.0, 0.6, 1.0),
     ),
     "close_front": (
-        {"jawOpen": 0.15, "mouthLowerDown": 0.14, "mouthUpperUp": 0.08, "mouthSmile": 0.18,
+        {"jawOpen": 0.15, "mouthLowerDown": 0.21, "mouthUpperUp": 0.13, "mouthSmile": 0.18,
          "mouthStretch": 0.14, "mouthDimple": 0.06, "mouthShrugUpper": 0.04},
         (1.0, 1.0, 0.8, 1.1),
     ),
