@@ -93,6 +93,40 @@ def test_statistics_of_a_voice(median: float) -> None:
     assert voice.voiced_share > 0.8
 
 
+def test_rumble_in_the_pauses_is_no_deep_voice() -> None:
+    rng = np.random.default_rng(4)
+    hertz = _course(170.0)
+    speech = _voice(hertz)
+    pause = np.zeros(len(speech), np.float32)
+    sound = np.concatenate([speech, pause, pause, speech, pause])
+    # Wind: tones and noise that wander about 80 Hz, 27 dB below the speech.
+    course = 80 + np.interp(np.arange(len(sound)), np.arange(0, len(sound), 4000),
+                            4 * rng.standard_normal(-(-len(sound) // 4000)))  # fmt: skip
+    phase = 2 * np.pi * np.cumsum(course) / SAMPLE_RATE
+    rumble = sum(np.cos(n * phase) / n for n in (1, 2, 3))
+    sound = sound + 0.006 * rumble + 2e-4 * rng.standard_normal(len(sound))
+    voice = voice_statistics(_mel(sound.astype(np.float32)))
+    assert voice is not None
+    assert abs(12 * np.log2(voice.median_hz / np.median(hertz))) < 0.3
+    assert voice.spread_semitones < 3.5
+    assert voice.voiced_share < 0.5
+
+
+def test_a_bass_under_the_voice_is_not_its_pitch() -> None:
+    hertz = _course(250.0)
+    voice = np.tile(_voice(hertz), 4)
+    frame = np.arange(len(voice)) // HOP
+    sings = frame % 100 < 58
+    heard = np.tile(hertz[:-1], 4)[sings[::HOP]]
+    notes = np.array([88.0, 131.0, 99.0, 131.0])[frame // 24 % 4]  # a quarter of a second each
+    tone = 2 * np.pi * np.cumsum(notes) / SAMPLE_RATE
+    bass = 0.2 * (np.cos(tone) + 0.25 * np.cos(2 * tone))
+    found = voice_statistics(_mel((voice * sings + bass).astype(np.float32)))
+    assert found is not None
+    assert abs(12 * np.log2(found.median_hz / np.median(heard))) < 0.7
+    assert found.spread_semitones < 3.5
+
+
 def test_no_voice_in_noise_and_silence() -> None:
     noise = np.random.default_rng(2).standard_normal(60 * HOP).astype(np.float32) * 0.1
     assert voice_statistics(_mel(noise)) is None

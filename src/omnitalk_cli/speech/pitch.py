@@ -32,6 +32,9 @@ _WIDTHS = 16  # pitches that the smoothing is worked out for
 _FLOOR = 0.03  # noise between the harmonics, relative to them: about -30 dB
 _HEARD = 0.45  # correlation with a harmonic series from which a frame is voiced
 _COMB_BINS = 56  # harmonics are resolved up to about 2.7 kHz
+_MIDDLE_BIN = 12  # 300 Hz: a bass or a hum has hardly anything above, a voice has
+_SUPPORTED = 0.35  # correlation above that bin from which a pitch is that of a voice
+_TWO_SOURCES = 8 / 12  # octaves between the medians from which two sources are heard
 _WIDEST = 2.2  # how far a melody may leave the median, in spreads of the voice
 _WEIGHTS = "pitch.safetensors"
 
@@ -112,15 +115,25 @@ def pitch_of_voice(mel: Float) -> tuple[Float, Float]:
 
 
 def voice_statistics(mel: Float) -> VoiceStatistics | None:
-    """The pitch of the voice in a log-mel [T,100]; None when hardly any is heard in it."""
+    """The pitch of the voice in a log-mel [T,100]; None when hardly any is heard in it.
+
+    Rumble in the pauses and a bass under the voice are left out.
+    """
     if len(mel) < 3:
         return None
     hertz, salience = pitch_of_voice(mel)
-    level = np.log(np.exp(mel.astype(np.float64)).sum(axis=1))
-    voiced = (salience > _HEARD) & (level > np.quantile(level, 0.95) - 3.5)
+    voiced = (salience > _HEARD) & _foreground(mel)
     if voiced.sum() < 20:
         return None
-    octaves = np.log2(hertz[voiced])
+    octaves = np.log2(hertz)
+    supported = voiced & (_middle_support(mel, hertz) > _SUPPORTED)
+    others = voiced & ~supported
+    # A deep voice lacks support, too: a bass is what lies far below the greater part of a voice.
+    if supported.sum() > others.sum() > 0 and (
+        np.median(octaves[supported]) - np.median(octaves[others]) > _TWO_SOURCES
+    ):
+        voiced = supported
+    octaves = octaves[voiced]
     median = float(np.median(octaves))
     # The middle 80 % tells the spread: octave slips would dominate a standard deviation.
     low, high = np.percentile(octaves, [10, 90])
@@ -264,9 +277,33 @@ def _lively(melody: NDArray[np.float64], voicing: NDArray[np.float64]) -> NDArra
     return np.asarray(((melody - middle) * factor).clip(-_WIDEST, _WIDEST), dtype=np.float64)
 
 
+def _foreground(mel: Float) -> NDArray[np.bool_]:
+    """Frames [T] of a log-mel [T,100] that stand out from its pauses and are no more than 30 dB
+    below its loudest. Wind and fans have low tones, too, that would pass for a deep voice."""
+    level = np.log(np.exp(mel.astype(np.float64)).sum(axis=1))
+    quiet, loud = np.quantile(level, [0.1, 0.95])
+    # Where nothing is quiet, only what is 9 dB below the loudest could be a pause.
+    above_pauses = min(quiet + 0.4 * (loud - quiet), loud - 1.0)
+    return np.asarray(level > max(above_pauses, loud - 3.5), dtype=np.bool_)
+
+
+def _middle_support(mel: Float, hertz: Float) -> NDArray[np.float64]:
+    """Correlation [T] of every frame with the harmonic series at ``hertz`` [T], above 300 Hz."""
+    place = np.log(hertz / LOWEST) / np.log(HIGHEST / LOWEST) * (_STATES - 1)
+    series = _templates()[np.rint(place).astype(np.int64).clip(0, _STATES - 1), _MIDDLE_BIN:]
+    ripple = _low_ripple(mel)[:, _MIDDLE_BIN:]
+    size = np.linalg.norm(series, axis=1) * np.linalg.norm(ripple, axis=1)
+    return np.asarray((series * ripple).sum(axis=1) / (size + 1e-6), dtype=np.float64)
+
+
+def _low_ripple(mel: Float) -> Float:
+    """The low bins [T,56] of a log-mel [T,100] without their envelope."""
+    return np.asarray(mel[:, :_COMB_BINS] - mel @ _smoothers()[-5][:_COMB_BINS].T, np.float32)
+
+
 def _comb_scores(mel: Float) -> Float:
     """Correlation [T,128] of every frame with the harmonic series of every pitch."""
-    smooth = mel[:, :_COMB_BINS] - mel @ _smoothers()[-5][:_COMB_BINS].T
+    smooth = _low_ripple(mel)
     size = np.linalg.norm(smooth, axis=1, keepdims=True)
     return np.asarray((smooth / (size + 1.0)) @ _templates().T, dtype=np.float32)
 
