@@ -39,6 +39,8 @@ class Reenactment:
     points, widened by 0.3 of its width and height on every side. ``flicker``: mean absolute
     difference of successive drawn frames in the later frame's face box, grey levels of 255;
     ``real_flicker``: the same of the filmed frames, so that motion itself can be told apart.
+    ``ssim``: structural similarity of the luminance in the face box (Gaussian window of 1.5).
+    ``sharpness``: variance of the Laplacian in the face box, drawn by filmed.
     ``fps``: frames per CPU second of drawing, ``wall_fps`` per second; ``prepare_seconds``: CPU
     seconds for the bank.
     """
@@ -47,6 +49,8 @@ class Reenactment:
     frames: int
     face_psnr: float
     mouth_psnr: float
+    ssim: float
+    sharpness: float
     flicker: float
     real_flicker: float
     fps: float
@@ -92,7 +96,7 @@ def reenact(
 
     target = part_of(reference, slice(half, None))
     count = len(target.frames)
-    scores: list[tuple[float, float]] = []
+    scores: list[tuple[float, ...]] = []
     flickers: list[tuple[float, float]] = []
     before: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
     drawing = renderer.frames(bank, target.codes, fps=reference.fps)
@@ -106,7 +110,14 @@ def reenact(
         points = target.landmarks[index, :, :2]
         face = box(points, 0.0, filmed.shape[:2])
         mouth = box(points[LIPS], MOUTH_MARGIN, filmed.shape[:2])
-        scores.append((psnr(drawn[face], filmed[face]), psnr(drawn[mouth], filmed[mouth])))
+        grey = [
+            np.asarray(cv2.cvtColor(one[face], cv2.COLOR_RGB2GRAY), np.uint8)
+            for one in (drawn, filmed)
+        ]
+        scores.append(
+            (psnr(drawn[face], filmed[face]), psnr(drawn[mouth], filmed[mouth]), ssim(*grey),
+             *(float(cv2.Laplacian(one, cv2.CV_32F).var()) for one in grey))
+        )  # fmt: skip
         if before is not None:
             flickers.append(
                 (_difference(drawn[face], before[0][face]),
@@ -114,13 +125,15 @@ def reenact(
             )  # fmt: skip
         before = (drawn, filmed)
         progress("reenact", index + 1, count)
-    face_psnr, mouth_psnr = np.mean(scores, axis=0)
+    face_psnr, mouth_psnr, similar, fine, real_fine = np.mean(scores, axis=0)
     flicker, real_flicker = np.mean(flickers, axis=0)
     return Reenactment(
         name=reference.source_name,
         frames=count,
         face_psnr=float(face_psnr),
         mouth_psnr=float(mouth_psnr),
+        ssim=float(similar),
+        sharpness=float(fine / max(real_fine, 1e-6)),
         flicker=float(flicker),
         real_flicker=float(real_flicker),
         fps=count / max(cpu, 1e-9),
@@ -145,14 +158,30 @@ def psnr(drawn: NDArray[np.uint8], filmed: NDArray[np.uint8]) -> float:
     return float(10 * np.log10(255**2 / max(float(error), 1e-6)))
 
 
+def ssim(drawn: NDArray[np.uint8], filmed: NDArray[np.uint8]) -> float:
+    """Mean structural similarity of two grey pictures (Wang et al. 2004)."""
+
+    def smooth(values: Float) -> Float:
+        return np.asarray(cv2.GaussianBlur(values, (11, 11), 1.5), np.float32)
+
+    x, y = drawn.astype(np.float32), filmed.astype(np.float32)
+    mean_x, mean_y = smooth(x), smooth(y)
+    spread_x, spread_y = smooth(x * x) - mean_x**2, smooth(y * y) - mean_y**2
+    shared = smooth(x * y) - mean_x * mean_y
+    flat, steep = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    above = (2 * mean_x * mean_y + flat) * (2 * shared + steep)
+    return float((above / ((mean_x**2 + mean_y**2 + flat) * (spread_x + spread_y + steep))).mean())
+
+
 def table(results: Iterable[Reenactment]) -> str:
     """The results as plain text, one line per clip."""
     lines = [
-        f"{'clip':28s} {'frames':>6s} {'face dB':>8s} {'mouth dB':>8s} {'flicker':>8s} "
-        f"{'(real)':>7s} {'fps/core':>8s} {'bank s':>7s}"
+        f"{'clip':28s} {'frames':>6s} {'face dB':>8s} {'mouth dB':>8s} {'ssim':>6s} {'sharp':>6s} "
+        f"{'flicker':>8s} {'(real)':>7s} {'fps/core':>8s} {'bank s':>7s}"
     ]
     lines += [
         f"{one.name:28s} {one.frames:6d} {one.face_psnr:8.2f} {one.mouth_psnr:8.2f} "
+        f"{one.ssim:6.3f} {one.sharpness:6.2f} "
         f"{one.flicker:8.2f} {one.real_flicker:7.2f} {one.fps:8.1f} {one.prepare_seconds:7.2f}"
         for one in results
     ]

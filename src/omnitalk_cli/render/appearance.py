@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from omnitalk_cli.types import Float
 
-COMPONENTS = 12
-FEWEST = 24  # frames; fewer teach nothing
+COMPONENTS = 40
+FEWEST = 48  # frames; fewer teach nothing
 RIDGES = (1.0, 10.0, 100.0, 1000.0)
 FOLDS = 4
 
@@ -24,12 +24,22 @@ FOLDS = 4
 class Appearance:
     """``weights`` [F,K] on centred features (``mean`` [F]); ``actual`` [M,K] of the bank.
 
-    The components are in grey levels (root mean square over the texture).
+    The components are in grey levels (root mean square over the texture); ``textures`` [K,h,w,3]
+    is what one unit of each looks like, and ``trust`` [K] 0…1 how much of the step from a bank
+    picture to the prediction is true.
     """
 
     mean: Float
     weights: Float
     actual: Float
+    textures: Float
+    trust: Float
+
+    def correction(self, features: Float, source: int) -> Float:
+        """What to add [h,w,3] to bank picture ``source`` so that it looks as ``features`` [F] are
+        expected to."""
+        step = (features - self.mean) @ self.weights - self.actual[source]
+        return np.tensordot(self.trust * step, self.textures, axes=1).astype(np.float32)
 
     def distance(self, features: Float) -> Float:
         """[N,M] grey levels between the texture predicted of ``features`` [N,F] and the bank's."""
@@ -51,7 +61,9 @@ def learn_appearance(textures: NDArray[np.uint8], features: Float) -> Appearance
     # Eigenvectors of the small Gram matrix: the same components as an SVD, much cheaper.
     values, vectors = np.linalg.eigh(flat @ flat.T / flat.shape[1])
     kept = slice(-1, -1 - COMPONENTS, -1)
-    actual = vectors[:, kept] * np.sqrt(np.maximum(values[kept], 0))
+    spread = np.sqrt(np.maximum(values[kept], 1e-6))
+    actual = vectors[:, kept] * spread
+    shown = (vectors[:, kept] / spread).T @ flat
     mean = features.mean(axis=0)
     centred = features - mean
     fold = np.arange(count) * FOLDS // count
@@ -63,10 +75,33 @@ def learn_appearance(textures: NDArray[np.uint8], features: Float) -> Appearance
             weights = _ridge(centred[train], actual[train], ridge)
             error += float(((centred[test] @ weights - actual[test]) ** 2).sum())
         errors.append(error)
-    weights = _ridge(centred, actual, RIDGES[int(np.argmin(errors))])
+    ridge = RIDGES[int(np.argmin(errors))]
+    weights = _ridge(centred, actual, ridge)
     return Appearance(
-        mean=mean, weights=weights.astype(np.float32), actual=actual.astype(np.float32)
+        mean=mean,
+        weights=weights.astype(np.float32),
+        actual=actual.astype(np.float32),
+        textures=shown.reshape(COMPONENTS, *textures.shape[1:]).astype(np.float32),
+        trust=_trust(centred, actual, fold, ridge),
     )
+
+
+def _trust(inputs: Float, outputs: Float, fold: NDArray[np.int64], ridge: float) -> Float:
+    """Share [K] of the predicted step between two frames that is really taken.
+
+    Steps from the training frame whose inputs are nearest, to held-out frames.
+    """
+    above = np.zeros(outputs.shape[1])
+    below = np.full(outputs.shape[1], 1e-6)
+    for held in range(FOLDS):
+        train, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+        weights = _ridge(inputs[train], outputs[train], ridge)
+        squares = (inputs[train] ** 2).sum(1)[None] - 2 * inputs[test] @ inputs[train].T
+        near = train[squares.argmin(axis=1)]
+        predicted = inputs[test] @ weights - outputs[near]
+        above += (predicted * (outputs[test] - outputs[near])).sum(axis=0)
+        below += (predicted**2).sum(axis=0)
+    return np.clip(above / below, 0, 1).astype(np.float32)
 
 
 def _ridge(inputs: Float, outputs: Float, ridge: float) -> Float:

@@ -16,6 +16,7 @@ from omnitalk_cli.types import Float
 STILL, OWN = np.array([1.0, 4.0]), np.array([8.0, 24.0])
 MEMBRANE_STEP = 8
 FLOW_SIDE = 256
+FINE = 1.6  # pixels (side 512): detail finer than this comes from one picture alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,24 @@ def cross_fade(
         for picture, share in ((first, -weight), (second, 1 - weight))
     ]
     return np.asarray(cv2.addWeighted(moved[0], 1 - weight, moved[1], weight, 0), np.uint8)
+
+
+def tinted(picture: NDArray[np.uint8], colour: Float) -> NDArray[np.uint8]:
+    """``picture`` [h,w,3] plus the coarse ``colour`` [g,g,3] (grey levels), stretched over it."""
+    wide = cv2.resize(colour, picture.shape[1::-1])
+    return np.asarray(cv2.add(picture, wide, dtype=cv2.CV_8U), np.uint8)
+
+
+def blend_coarse(
+    first: NDArray[np.uint8], second: NDArray[np.uint8], *, unit: float
+) -> NDArray[np.uint8]:
+    """The mean of two pictures of the same thing with the fine detail of the first.
+
+    Both are a little wrong, each in its own way. ``unit`` is the size of a pixel at a side of 512.
+    """
+    apart = cv2.subtract(second, first, dtype=cv2.CV_16S)
+    coarse = cv2.GaussianBlur(apart, (0, 0), FINE * unit)
+    return np.asarray(cv2.addWeighted(first, 1, coarse, 0.5, 0, dtype=cv2.CV_8U), np.uint8)
 
 
 def lay_patch(

@@ -11,7 +11,7 @@ from omnitalk_cli.render.geometry import Geometry
 from omnitalk_cli.render.topology import BROWS, IRISES, LIPS
 from omnitalk_cli.types import Float
 
-LOOK_WEIGHT = 0.6
+LOOK_WEIGHT = 0.3
 # (upper lid, lower lid, corner, corner) per eye.
 _EYES = ((159, 145, 33, 133), (386, 374, 362, 263))
 
@@ -53,7 +53,7 @@ def base_distance(target: Features, bank: Features) -> Float:
     """[N,M] how badly bank frames serve as base picture: pose, then mouth and brows."""
     return (
         _distance(target.pose, bank.pose)
-        + 0.3 * _point_rms(target.lips, bank.lips)
+        + _point_rms(target.lips, bank.lips)
         + 0.4 * _point_rms(target.brows, bank.brows)
     )
 
@@ -61,6 +61,12 @@ def base_distance(target: Features, bank: Features) -> Float:
 def mouth_inputs(features: Features) -> Float:
     """[N,83] what the look of the lips is predicted from: lip points and pose, about unit size."""
     return np.concatenate([features.lips, features.pose], axis=1) / 5
+
+
+def eye_inputs(features: Features) -> Float:
+    """[N,49] what the look of the eyes is predicted from: lids, gaze, brows and pose."""
+    parts = [features.openness, features.gaze, features.brows, features.pose]
+    return np.concatenate(parts, axis=1) / 5
 
 
 def mouth_distance(target: Features, bank: Features, look: Appearance | None) -> Float:
@@ -91,3 +97,27 @@ def _distance(left: Float, right: Float) -> Float:
 def _point_rms(left: Float, right: Float) -> Float:
     """Root mean square distance of matching 2D points stored flat."""
     return _distance(left, right) * np.sqrt(2 / left.shape[1], dtype=np.float32)
+
+
+def residual_inputs(geometry: Geometry) -> Float:
+    """[N,12] what is left beside the mesh is predicted from: pose (degrees), place and size (per
+    cent of the eye distance), lips (opening, width, corners), brows, lids."""
+    features = features_of(geometry)
+    count = len(geometry)
+    usual = geometry.scale.mean()
+    lips = features.lips.reshape(count, len(LIPS), 2)
+    brows = features.brows.reshape(count, 2, len(BROWS) // 2, 2)
+    centre = geometry.pose_points.mean(axis=1) / usual * 100
+    return np.concatenate(
+        [
+            np.degrees(geometry.angles),
+            centre,
+            100 * np.log(geometry.scale / usual)[:, None],
+            features.opening[:, None],
+            np.linalg.norm(lips[:, 0] - lips[:, 10], axis=1)[:, None],
+            lips[:, [0, 10], 1].mean(axis=1)[:, None],
+            brows[..., 1].mean(axis=2),
+            features.openness.mean(axis=1)[:, None],
+        ],
+        axis=1,
+    ).astype(np.float32)

@@ -17,14 +17,41 @@ from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.bank import MeshBank, bank_of
 from omnitalk_cli.render.base import Picture
 from omnitalk_cli.render.cavity import draw_cavity, shortage
-from omnitalk_cli.render.compositor import cross_fade, lay_patch, warp_base
-from omnitalk_cli.render.features import Features, features_of
-from omnitalk_cli.render.flow import TargetFlow
+from omnitalk_cli.render.compositor import blend_coarse, cross_fade, lay_patch, tinted, warp_base
+from omnitalk_cli.render.features import (
+    Features,
+    eye_inputs,
+    features_of,
+    mouth_inputs,
+    residual_inputs,
+)
+from omnitalk_cli.render.flow import Region, TargetFlow
 from omnitalk_cli.render.geometry import Geometry
 from omnitalk_cli.render.limits import limit_blinks
 from omnitalk_cli.render.patches import patch_mask, warp_patch
 from omnitalk_cli.render.plan import BLOCK, Step
 from omnitalk_cli.types import Float, Reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A run of target frames: ``geometry`` and what pictures are chosen and corrected by."""
+
+    geometry: Geometry
+    residual: Float
+    mouth: Float
+    eyes: Float
+
+    @classmethod
+    def of(cls, geometry: Geometry) -> Block:
+        """Measure the frames of ``geometry``."""
+        features = features_of(geometry)
+        return cls(
+            geometry=geometry,
+            residual=residual_inputs(geometry),
+            mouth=mouth_inputs(features),
+            eyes=eye_inputs(features),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,44 +92,58 @@ class MeshRenderer:
                     future.cancel()
 
 
-def _schedule(bank: MeshBank, codes: Float) -> Iterator[tuple[Geometry, int, Step]]:
+def _schedule(bank: MeshBank, codes: Float) -> Iterator[tuple[Block, int, Step]]:
     """Every frame's geometry (one block of them at a time), its place in it and its sources."""
 
     def features(start: int, stop: int) -> Features:
         return features_of(bank.geometry_of(codes[start:stop]))
 
-    target: Geometry | None = None
+    target: Block | None = None
     for frame, step in enumerate(bank.planner.steps(features, len(codes))):
         if target is None or frame % BLOCK == 0:
-            target = bank.geometry_of(codes[frame : frame + BLOCK])
+            target = Block.of(bank.geometry_of(codes[frame : frame + BLOCK]))
         yield target, frame % BLOCK, step
 
 
-def draw_frame(bank: MeshBank, target: Geometry, index: int, step: Step) -> Picture:
+def draw_frame(bank: MeshBank, target: Block, index: int, step: Step) -> Picture:
     """Draw frame ``index`` of ``target`` from the sources of ``step`` → [S,S,3], S = frame_size."""
-    flow = TargetFlow(bank.grid, target, index)
+    geometry = target.geometry
+    flow = TargetFlow(bank.grid, geometry, index)
 
     def base(key: int) -> Picture:
-        to_key = flow.to(bank.geometry, int(bank.key_indices[key]))
+        source = int(bank.key_indices[key])
+        to_key = flow.to(bank.geometry, source)
+        if bank.residual is not None:
+            left = bank.residual.flow(target.residual[index], bank.inputs[source])
+            to_key += cv2.resize(left, to_key.shape[1::-1])
         return warp_base(bank.layers[key], to_key, bank.pixels, bank.plate)
 
     picture = base(step.base)
     if step.other_weight > 0:
         picture = cross_fade(picture, base(step.other), step.other_weight)
-    vertices = target.vertices[index]
-    for kind, crops, source in (
-        (bank.mouth_kind, bank.mouths, step.mouth),
-        (bank.eye_kind, bank.eyes, step.eyes),
+    vertices = geometry.vertices[index]
+    for kind, crops, sources, look, wanted in (
+        (bank.mouth_kind, bank.mouths, step.mouth, bank.mouth_look, target.mouth),
+        (bank.eye_kind, bank.eyes, step.eyes, bank.eye_look, target.eyes),
     ):
         masked = patch_mask(kind, vertices, flow.scale, bank.grid)
         if masked is None:
             continue
         region, mask = masked
-        to_source = flow.to(bank.geometry, source, region=region, gaze=kind.gaze)
-        patch = warp_patch(crops[source], to_source, region, bank.pixels)
+
+        def to(frame: int, region: Region = region, gaze: bool = kind.gaze) -> Float:
+            return flow.to(bank.geometry, frame, region=region, gaze=gaze)
+
+        patches = [warp_patch(crops[k], to(k), region, bank.pixels) for k in sources]
+        if look is not None:
+            cells = bank.grid.points[region.rows, region.columns]
+            home = to(look.index)
+            for number, source in enumerate(sources):
+                more = look.correction(wanted[index], source, cells, home)
+                patches[number] = tinted(patches[number], more)
         rows, columns = region.pixels(round(bank.grid.cell))
-        lay_patch(picture[rows, columns], patch, mask)
-    amount = shortage(float(target.opening[index]), float(bank.geometry.opening[step.mouth]))
+        lay_patch(picture[rows, columns], blend_coarse(*patches, unit=bank.size / 512), mask)
+    amount = shortage(float(geometry.opening[index]), float(bank.geometry.opening[step.mouth[0]]))
     if amount > 0:
         inner = vertices[bank.inner_lips]
         draw_cavity(picture, inner, flow.scale, bank.lip_colour, amount)

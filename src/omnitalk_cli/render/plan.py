@@ -19,21 +19,22 @@ from omnitalk_cli.types import Float
 
 BLOCK, LOOK_AHEAD = 64, 32  # frames
 FADE = 4  # frames before and after a change of base picture
-BASE_SWITCH, MOUTH_SWITCH, EYE_SWITCH = 20.0, 1.0, 0.7
+BASE_SWITCH, MOUTH_SWITCH, EYE_SWITCH = 10.0, 1.0, 0.7
+SECOND_SWITCH, FORBIDDEN = 0.1, 1e4
+Choice = tuple[int, int, int, int, int]  # base, two mouths, two pairs of eyes
 FOLLOWING = 2  # the next bank frames may follow freely: they are natural motion
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Sources of one frame: base key, the key it fades with and that one's weight, mouth, eyes."""
+    """Sources of one frame: base key, the key it fades with and that one's weight; the best and
+    the second best picture for the mouth, and for the eyes."""
 
     base: int
     other: int
     other_weight: float
-    mouth: int
-    mouth_before: int
-    eyes: int
-    eyes_before: int
+    mouth: tuple[int, int]
+    eyes: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +52,29 @@ class Planner:
         """Plan ``count`` frames; ``features(start, stop)`` measures a range of them."""
         return _with_fades(self._choices(features, count))
 
-    def _choices(
-        self, features: Callable[[int, int], Features], count: int
-    ) -> Iterator[tuple[int, int, int]]:
-        before: tuple[int | None, int | None, int | None] = (None, None, None)
+    def _choices(self, features: Callable[[int, int], Features], count: int) -> Iterator[Choice]:
+        before: tuple[int, ...] | tuple[None, ...] = (None,) * 5
         for start in range(0, count, BLOCK):
             target = features(start, min(count, start + BLOCK + LOOK_AHEAD))
             base = viterbi(base_distance(target, self.keys), self.base_moves, before[0])
-            mouth = viterbi(
-                mouth_distance(target, self.bank, self.look), self.mouth_moves, before[1]
+            mouths = _two(
+                mouth_distance(target, self.bank, self.look), self.mouth_moves, before[1:3]
             )
-            eyes = viterbi(eye_distance(target, self.bank), self.eye_moves, before[2])
-            block = list(zip(base.tolist(), mouth.tolist(), eyes.tolist(), strict=True))[:BLOCK]
+            eyes = _two(eye_distance(target, self.bank), self.eye_moves, before[3:5])
+            block = list(zip(base.tolist(), *mouths, *eyes, strict=True))[:BLOCK]
             yield from block
             before = block[-1]
+
+
+def _two(
+    cost: Float, moves: Float, before: tuple[int, ...] | tuple[None, ...]
+) -> tuple[list[int], list[int]]:
+    """The cheapest path, and the cheapest that keeps away from it and its neighbours in time."""
+    first = viterbi(cost, moves, before[0])
+    bank = np.arange(cost.shape[1])
+    near = np.abs(bank[None] - first[:, None]) <= (1 if len(bank) > 3 else -1)
+    second = viterbi(np.where(near, cost + FORBIDDEN, cost), SECOND_SWITCH * moves, before[1])
+    return first.tolist(), second.tolist()
 
 
 def build_planner(keys: Features, bank: Features, look: Appearance | None) -> Planner:
@@ -100,19 +110,17 @@ def viterbi(cost: Float, moves: Float, before: int | None) -> NDArray[np.int64]:
     return path
 
 
-def _with_fades(choices: Iterator[tuple[int, int, int]]) -> Iterator[Step]:
+def _with_fades(choices: Iterator[Choice]) -> Iterator[Step]:
     """Turn changes of the base picture into cross-fades over ±FADE frames."""
-    window: deque[tuple[int, int, int]] = deque()
+    window: deque[Choice] = deque()
     past: deque[int] = deque(maxlen=FADE)
-    before: tuple[int, int, int] | None = None
 
     def step() -> Step:
-        nonlocal before
-        base, mouth, eyes = window.popleft()
+        base, mouth, mouth_too, eyes, eyes_too = window.popleft()
         other, weight = base, 0.0
-        for away, (coming, _, _) in enumerate(list(window)[:FADE], start=1):
-            if coming != base:
-                other, weight = coming, 0.5 - (away - 0.5) / (2 * FADE)
+        for away, coming in enumerate(list(window)[:FADE], start=1):
+            if coming[0] != base:
+                other, weight = coming[0], 0.5 - (away - 0.5) / (2 * FADE)
                 break
         for away, gone in enumerate(reversed(past), start=1):
             share = 0.5 - (away - 0.5) / (2 * FADE)
@@ -120,11 +128,9 @@ def _with_fades(choices: Iterator[tuple[int, int, int]]) -> Iterator[Step]:
                 if share > weight:
                     other, weight = gone, share
                 break
-        last = before or (base, mouth, eyes)
-        before = (base, mouth, eyes)
         past.append(base)
-        return Step(base=base, other=other, other_weight=weight, mouth=mouth,
-                    mouth_before=last[1], eyes=eyes, eyes_before=last[2])  # fmt: skip
+        return Step(base=base, other=other, other_weight=weight,
+                    mouth=(mouth, mouth_too), eyes=(eyes, eyes_too))  # fmt: skip
 
     for choice in choices:
         window.append(choice)

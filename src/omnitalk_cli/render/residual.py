@@ -1,0 +1,125 @@
+"""What the mesh does not know of a person's movement, learned from the reference itself.
+
+Hair, ears, neck, shoulders and clothes do not lie on the mesh, and tracked silhouettes slide. But
+between two pictures of one person where these are follows from the difference of pose and
+expression to a fair degree. So pictures of the bank are warped onto each other by the mesh, what is
+left is measured as optical flow, and a ridge regression learns it for every place of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from omnitalk_cli.types import Float
+
+SIDE = 64  # cells of the learned field
+FLOW_SIDE = 256  # pixels of the pictures that are compared
+MOST_PAIRS = 120
+FEWEST_PAIRS = 24
+RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0)
+FOLDS = 4
+# A performance goes beyond what the reference shows, and a line learned inside is less true there.
+SHRINK, REACH = 0.6, 2.0  # share, deviations of the features
+# Beyond this, in pixels at a side of 512, a flow is an error and not a movement.
+LARGEST_FLOW = 24.0
+LARGEST_DIFFERENCE = 40  # grey levels that may be left where a flow is believed
+
+
+class Pair(Protocol):
+    """Gives the filmed target, the source warped onto it (both ``[256, 256, 3]``) and where the
+    person is (``[256, 256]`` 0…1)."""
+
+    def __call__(
+        self, target: int, source: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Float]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Residual:
+    """A linear map ``weights`` ``[F, s·s·2]`` of feature differences in units of ``scale`` ``[F]``
+    to pixels of the picture."""
+
+    scale: Float
+    weights: Float
+
+    def flow(self, target: Float, source: Float) -> Float:
+        """Displacement ``[s, s, 2]`` to add to the mesh's flow from a target frame with features
+        ``target`` ``[F]`` to a source frame."""
+        step = SHRINK * np.clip((target - source) / self.scale, -REACH, REACH)
+        return np.asarray((step @ self.weights).reshape(SIDE, SIDE, 2), np.float32)
+
+
+def learn_residual(
+    pairs: Sequence[tuple[int, int]], draw: Pair, features: Float, size: int, *, workers: int = 1
+) -> Residual | None:
+    """Fits the residual on ``pairs`` (target frame, source frame) of the bank.
+
+    ``features`` ``[N, F]`` of all frames; ``size`` is the side of the pictures that the flow is
+    meant for. None for fewer than 24 pairs.
+    """
+    if len(pairs) < FEWEST_PAIRS:
+        return None
+    pairs = sorted(pairs)
+
+    def measure(pair: tuple[int, int]) -> tuple[Float, Float]:
+        return _left_over(*draw(*pair), size / FLOW_SIDE)
+
+    with ThreadPoolExecutor(workers) as pool:
+        measured = list(pool.map(measure, pairs))
+    scale = (features.std(axis=0) + 1e-3).astype(np.float32)
+    steps = np.stack([(features[target] - features[source]) / scale for target, source in pairs])
+    flows = np.stack([flow for flow, _ in measured]).reshape(len(pairs), -1, 2)
+    trust = np.stack([share for _, share in measured]).reshape(len(pairs), -1)
+    return Residual(scale=scale, weights=_fit(steps, flows, trust))
+
+
+def _left_over(
+    filmed: NDArray[np.uint8], warped: NDArray[np.uint8], person: Float, zoom: float
+) -> tuple[Float, Float]:
+    """Mean flow ``[s, s, 2]`` (pixels of the picture) from ``filmed`` to ``warped`` and how far it
+    is to be trusted ``[s, s]``."""
+    first, second = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (filmed, warped))
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow = finder.calc(first, second, np.zeros((*first.shape, 2), np.float32))
+    axis = np.arange(FLOW_SIDE, dtype=np.float32)
+    places = flow + np.stack(np.meshgrid(axis, axis), axis=-1)
+    moved = cv2.remap(second, places, None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
+    limit = LARGEST_FLOW * FLOW_SIDE / 512
+    sure = (cv2.absdiff(first, moved) < LARGEST_DIFFERENCE) & (np.abs(flow).max(axis=-1) < limit)
+    weight = person * sure + np.float32(1e-6)
+    share = cv2.resize(weight, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    total = cv2.resize(flow * weight[..., None], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return (total * (zoom / share[..., None])).astype(np.float32), np.asarray(share, np.float32)
+
+
+def _fit(steps: Float, flows: Float, trust: Float) -> Float:
+    """Weighted ridge regression of ``flows`` ``[P, L, 2]`` on ``steps`` ``[P, F]`` with weights
+    ``trust`` ``[P, L]`` → ``[F, L·2]``; pairs in order of time, the ridge is chosen on folds."""
+    fold = np.arange(len(steps)) * FOLDS // len(steps)
+    errors = []
+    for ridge in RIDGES:
+        error = 0.0
+        for held in range(FOLDS):
+            train, test = fold != held, fold == held
+            weights = _ridge(steps[train], flows[train], trust[train], ridge)
+            missed = (steps[test] @ weights).reshape(flows[test].shape) - flows[test]
+            error += float((trust[test, :, None] * missed**2).sum())
+        errors.append(error)
+    return _ridge(steps, flows, trust, RIDGES[int(np.argmin(errors))])
+
+
+def _ridge(steps: Float, flows: Float, trust: Float, ridge: float) -> Float:
+    products = (steps[:, :, None] * steps[:, None, :]).reshape(len(steps), -1)
+    count = steps.shape[1]
+    normal = (trust.T @ products).reshape(-1, count, count)
+    normal += ridge * np.eye(count, dtype=np.float32)
+    right = np.einsum("pf,plc->lfc", steps, flows * trust[..., None], optimize=True)
+    solved = np.linalg.solve(normal, right)  # [L, F, 2]
+    return np.asarray(solved.transpose(1, 0, 2).reshape(count, -1), np.float32)
