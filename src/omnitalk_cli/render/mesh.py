@@ -6,18 +6,19 @@ Key poses are warped as a whole; mouth and eyes come from the frames whose lips 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.bank import MeshBank, bank_of
-from omnitalk_cli.render.base import Picture
+from omnitalk_cli.render.base import Matte, Picture
 from omnitalk_cli.render.cavity import draw_cavity, shortage
-from omnitalk_cli.render.compositor import cross_fade, lay_patch, warp_base
+from omnitalk_cli.render.compositor import cross_fade, lay_patch, warp_base, warp_matte
 from omnitalk_cli.render.features import Features, features_of
 from omnitalk_cli.render.flow import TargetFlow
 from omnitalk_cli.render.geometry import Geometry
@@ -25,6 +26,8 @@ from omnitalk_cli.render.limits import limit_blinks
 from omnitalk_cli.render.patches import patch_mask, warp_patch
 from omnitalk_cli.render.plan import BLOCK, Step
 from omnitalk_cli.types import Float, Reference
+
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +48,31 @@ class MeshRenderer:
 
     def frames(self, bank: MeshBank, codes: Float, *, fps: float) -> Iterator[Picture]:
         """Draw [S,S,3] RGB for every row of ``codes`` [N,61], which are at the rate ``fps``."""
+        return self._draw(bank, codes, draw_frame)
+
+    def matted_frames(
+        self, bank: MeshBank, codes: Float, *, fps: float
+    ) -> Iterator[tuple[Picture, Matte]]:
+        """The same pictures, each with the matte [S,S] of the person as drawn."""
+        return self._draw(bank, codes, draw_matted)
+
+    def _draw(
+        self,
+        bank: MeshBank,
+        codes: Float,
+        draw: Callable[[MeshBank, Geometry, int, Step], Drawn],
+    ) -> Iterator[Drawn]:
         if self.limit:
             codes = limit_blinks(bank.limits.apply(codes), bank.neutral)
         if self.workers <= 1:
             for target, index, step in _schedule(bank, codes):
-                yield draw_frame(bank, target, index, step)
+                yield draw(bank, target, index, step)
             return
         with ThreadPoolExecutor(self.workers) as pool:
-            waiting: deque[Future[Picture]] = deque()
+            waiting: deque[Future[Drawn]] = deque()
             try:
                 for target, index, step in _schedule(bank, codes):
-                    waiting.append(pool.submit(draw_frame, bank, target, index, step))
+                    waiting.append(pool.submit(draw, bank, target, index, step))
                     if len(waiting) > 2 * self.workers:
                         yield waiting.popleft().result()
                 while waiting:
@@ -78,9 +95,39 @@ def _schedule(bank: MeshBank, codes: Float) -> Iterator[tuple[Geometry, int, Ste
         yield target, frame % BLOCK, step
 
 
-def draw_frame(bank: MeshBank, target: Geometry, index: int, step: Step) -> Picture:
-    """Draw frame ``index`` of ``target`` from the sources of ``step`` → [S,S,3], S = frame_size."""
+def draw_matted(bank: MeshBank, target: Geometry, index: int, step: Step) -> tuple[Picture, Matte]:
+    """Draw frame ``index`` of ``target`` and the matte of the person in it."""
     flow = TargetFlow(bank.grid, target, index)
+    picture = draw_frame(bank, target, index, step, flow=flow)
+    return picture, draw_matte(bank, flow, step)
+
+
+def draw_matte(bank: MeshBank, flow: TargetFlow, step: Step) -> Matte:
+    """The matte [S,S] that goes with ``draw_frame``, S = frame_size, 255 inside the person."""
+
+    def base(key: int) -> Matte:
+        to_key = flow.to(bank.geometry, int(bank.key_indices[key]))
+        return warp_matte(bank.key_mattes[key], to_key, bank.pixels)
+
+    matte = base(step.base)
+    if step.other_weight > 0:
+        weight = step.other_weight
+        matte = np.asarray(
+            cv2.addWeighted(matte, 1 - weight, base(step.other), weight, 0), np.uint8
+        )
+    if bank.frame_size != bank.size:
+        matte = np.asarray(cv2.resize(matte, (bank.frame_size,) * 2), np.uint8)
+    return matte
+
+
+def draw_frame(
+    bank: MeshBank, target: Geometry, index: int, step: Step, *, flow: TargetFlow | None = None
+) -> Picture:
+    """Draw frame ``index`` of ``target`` from the sources of ``step`` → [S,S,3], S = frame_size.
+
+    ``flow`` is the frame's own, when it is known already.
+    """
+    flow = flow or TargetFlow(bank.grid, target, index)
 
     def base(key: int) -> Picture:
         to_key = flow.to(bank.geometry, int(bank.key_indices[key]))

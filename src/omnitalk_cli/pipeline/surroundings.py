@@ -1,0 +1,86 @@
+"""The whole picture around a reference's square: one well-chosen frame of the clip, its matte.
+
+One is enough: the generated square brings its own torso, and ``render.fullview`` moves the body in
+the picture along with it. What counts is that the body stands where it usually stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from omnitalk_cli.face.mediapipe_models import silenced_stderr
+from omnitalk_cli.media.decode import stream_frames
+from omnitalk_cli.media.probe import MediaInfo
+from omnitalk_cli.pipeline.reference_pictures import Pictures, encode
+from omnitalk_cli.types import Crop, Float, Surroundings
+
+LONGEST = 1920  # pixels of the longer side that are kept
+RIM = 0.08  # of the square's side: what is compared, next to the seam
+MOST_COMPARED = 120
+_SEAM_SIDE = 64
+_QUALITY, _MATTE_QUALITY = 92, 90
+_TAIL_SECONDS = 0.3  # the very end of a file cannot always be reached by seeking
+
+
+def surroundings(info: MediaInfo, pictures: Pictures) -> Surroundings:
+    """The frame of the clip whose body stands most usually, at most 1920 pixels long.
+
+    Raises InputError when the clip cannot be read (any more).
+    """
+    from omnitalk_cli.render.matte import person_mattes
+
+    fps = float(pictures.fps)
+    last = max(1, len(pictures.frames) - round(_TAIL_SECONDS * fps))
+    index = 0
+    if not info.is_image:
+        index = most_usual(pictures.frames[:last], pictures.sharpness[:last])
+    crop = pictures.crop
+    shrink = min(1.0, LONGEST / max(crop.source_width, crop.source_height))
+    width, height = round(crop.source_width * shrink), round(crop.source_height * shrink)
+    with stream_frames(
+        info.path, fps=pictures.fps, start=pictures.window.start + index / fps, info=info,
+        seconds=1 / fps, width=width if shrink < 1 else None, height=height if shrink < 1 else None,
+    ) as frames:  # fmt: skip
+        picture = next(frames)
+    height, width = picture.shape[:2]
+    placed = Crop(
+        x=crop.x * shrink, y=crop.y * shrink, size=crop.size * shrink,
+        source_width=width, source_height=height,
+    )  # fmt: skip
+    side = cv2.imdecode(np.frombuffer(pictures.frames[index], np.uint8), 0).shape[0]
+    points = np.array(pictures.landmarks[index]) * (placed.size / side)
+    points[:, :2] += (placed.x, placed.y)
+    with silenced_stderr():
+        matte = next(person_mattes([picture], points[None]))
+    return Surroundings(
+        picture=encode(picture, _QUALITY), matte=encode(matte, _MATTE_QUALITY), crop=placed
+    )
+
+
+def most_usual(frames: Sequence[bytes], sharpness: Float) -> int:
+    """The sharp frame whose border resembles the borders of all most (their medoid).
+
+    ``frames`` are the square JPEGs. Next to the border are background and body, no face: where
+    the body stands in this frame, it stands most of the time.
+    """
+    steps = np.linspace(0, len(frames) - 1, min(len(frames), MOST_COMPARED)).round().astype(int)
+    rims = np.stack([_rim(frames[index]) for index in steps])
+    squares = (rims**2).sum(axis=1)
+    apart = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * rims @ rims.T, 0))
+    unusual = apart.mean(axis=1)
+    sharp = sharpness[steps] >= 0.7 * np.median(sharpness[steps])
+    return int(steps[np.where(sharp, unusual, np.inf).argmin()])
+
+
+def _rim(frame: bytes) -> NDArray[np.float32]:
+    """Grey pixels of the border of a square JPEG, small and flat."""
+    grey = cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_4)
+    small = cv2.resize(grey, (_SEAM_SIDE, _SEAM_SIDE), interpolation=cv2.INTER_AREA)
+    inside = np.ones(small.shape, bool)
+    width = max(1, round(RIM * _SEAM_SIDE))
+    inside[width:-width, width:-width] = False
+    return small[inside].astype(np.float32)
