@@ -79,8 +79,8 @@ class Framing:
             picture, person = self._full.paste(square, matte)
         else:
             picture = resized(square, self.width)
-            person = None if matte is None else resized(matte, self.width)
-        if self._backdrop is None or person is None:
+            person = picture if matte is None else resized(matte, self.width)
+        if self._backdrop is None or matte is None:
             return picture
         return self._backdrop.lay(picture, person)
 

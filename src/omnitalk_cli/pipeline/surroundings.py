@@ -16,11 +16,13 @@ from omnitalk_cli.face.mediapipe_models import silenced_stderr
 from omnitalk_cli.media.decode import stream_frames
 from omnitalk_cli.media.probe import MediaInfo
 from omnitalk_cli.pipeline.reference_pictures import Pictures, encode
+from omnitalk_cli.render.matte import refine_matte, segment_wholes
 from omnitalk_cli.types import Crop, Float, Surroundings
 
 LONGEST = 1920  # pixels of the longer side that are kept
 RIM = 0.08  # of the square's side: what is compared, next to the seam
 MOST_COMPARED = 120
+HOLE = 7  # cells of 256: holes up to about twice as wide are filled
 _SEAM_SIDE = 64
 _QUALITY, _MATTE_QUALITY = 92, 90
 _TAIL_SECONDS = 0.3  # the very end of a file cannot always be reached by seeking
@@ -31,8 +33,6 @@ def surroundings(info: MediaInfo, pictures: Pictures) -> Surroundings:
 
     Raises InputError when the clip cannot be read (any more).
     """
-    from omnitalk_cli.render.matte import person_mattes
-
     fps = float(pictures.fps)
     last = max(1, len(pictures.frames) - round(_TAIL_SECONDS * fps))
     index = 0
@@ -55,10 +55,30 @@ def surroundings(info: MediaInfo, pictures: Pictures) -> Surroundings:
     points = np.array(pictures.landmarks[index]) * (placed.size / side)
     points[:, :2] += (placed.x, placed.y)
     with silenced_stderr():
-        matte = next(person_mattes([picture], points[None]))
+        matte = whole_matte(picture, points)
     return Surroundings(
         picture=encode(picture, _QUALITY), matte=encode(matte, _MATTE_QUALITY), crop=placed
     )
+
+
+def whole_matte(picture: NDArray[np.uint8], points: Float) -> NDArray[np.uint8]:
+    """Matte [H,W] of the person of ``points`` [478,3] in a whole picture [H,W,3], 255 inside.
+
+    Far from the face, clothes are taken for furniture and furniture for clothes: two networks
+    must agree, and holes inside the person are filled.
+    """
+    mask = segment_wholes(picture)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * HOLE + 1,) * 2)
+    padded = cv2.copyMakeBorder(mask, *(4 * (2 * HOLE,)), cv2.BORDER_REPLICATE)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)
+    sure = (closed[2 * HOLE : -2 * HOLE, 2 * HOLE : -2 * HOLE] - 0.4) / 0.4
+    mask = sure.clip(0, 1)
+    matte = refine_matte(picture, mask, points)
+    inner = cv2.erode((mask > 0.5).astype(np.float32), kernel)
+    solid = cv2.resize(cv2.GaussianBlur(inner, (0, 0), 2), picture.shape[1::-1])
+    near = cv2.dilate(matte, np.ones((3, 3), np.uint8), iterations=max(1, len(matte) // 100))
+    filled = np.minimum(255 * solid, near)  # inside this person only
+    return np.maximum(matte, filled.astype(np.uint8))
 
 
 def most_usual(frames: Sequence[bytes], sharpness: Float) -> int:
