@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
-from omnitalk_cli.errors import InputError
+from omnitalk_cli.errors import InputError, UsageError
+from omnitalk_cli.media.probe import probe
 from omnitalk_cli.pipeline.framing import Frame, Framing, frame_of
+from omnitalk_cli.pipeline.production import ProductionOptions, produce
 from omnitalk_cli.pipeline.surroundings import most_usual
 from omnitalk_cli.render.backdrop import Background
 from omnitalk_cli.render.fullview import FullView, Still, still_of
-from omnitalk_cli.types import Crop, Surroundings
+from omnitalk_cli.types import HOP, MEL_RATE, Crop, Performance, Reference, Surroundings
 from test_render_mesh import drawn_reference
 
 WIDTH, HEIGHT = 400, 300
@@ -104,16 +109,14 @@ def test_a_square_that_is_the_picture() -> None:
     assert (out == 77).all()
 
 
-def with_surroundings() -> object:
+def with_surroundings() -> Reference:
     picture, matte = scene()
-    import dataclasses
-
     around = Surroundings(
         picture=cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes(),
         matte=cv2.imencode(".jpg", matte)[1].tobytes(),
         crop=CROP,
     )
-    return dataclasses.replace(drawn_reference(8), surroundings=around)
+    return replace(drawn_reference(8), surroundings=around)
 
 
 @pytest.mark.parametrize(("size", "shape"), [(None, (300, 400)), (256, (256, 342))])
@@ -146,9 +149,9 @@ def test_features_without_the_whole_picture_are_refused_in_one_line() -> None:
 def test_frames_of_the_options() -> None:
     frame = frame_of(view="full", size=None, background="#102030")
     assert frame.background.colour == (16, 32, 48)
-    with pytest.raises(Exception, match="even"):
+    with pytest.raises(UsageError, match="even"):
         frame_of(view="face", size=333, background="keep")
-    with pytest.raises(Exception, match="view"):
+    with pytest.raises(UsageError, match="view"):
         frame_of(view="body", size=None, background="keep")  # type: ignore[arg-type]
 
 
@@ -160,3 +163,22 @@ def test_the_usual_frame_is_chosen_among_sharp_ones() -> None:
     frames = [jpeg(level) for level in (0, 90, 100, 104, 200)]
     assert most_usual(frames, np.full(5, 9, np.float32)) == 2
     assert most_usual(frames, np.array([9, 9, 1, 9, 9], np.float32)) in (1, 3)
+
+
+@pytest.mark.parametrize(("fps", "background"), [(24.0, "keep"), (59.94, "#203040")])
+def test_a_video_of_the_full_view(tmp_path: Path, fps: float, background: str) -> None:
+    codes = np.zeros((94, 61), np.float32)
+    performance = Performance(
+        mel=np.full((94, 100), -9.0, np.float32), codes=codes, segments=(), settings={"seed": 1}
+    )
+    sound = np.zeros(94 * HOP, np.float32)
+    options = ProductionOptions(
+        view="full", size=256, fps=fps, background=background, look_at_camera=1.0, blink_rate=0.0
+    )
+    path = tmp_path / "a.mp4"
+    take = produce(with_surroundings(), performance, path, options, sound=sound)
+    info = probe(path)
+    assert info.display_size == (take.width, take.height) == (342, 256)
+    assert float(info.fps) == pytest.approx(fps, abs=0.01)
+    assert info.video_seconds == pytest.approx(94 / MEL_RATE, abs=1 / fps)
+    assert info.audio_seconds == pytest.approx(info.video_seconds, abs=0.03)

@@ -228,9 +228,9 @@ class FullView:
         small = resize(square, (FLOW_SIDE, FLOW_SIDE), method)
         start = np.zeros((FLOW_SIDE, FLOW_SIDE, 2), np.float32)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-        flow = self._finder.calc(grey, self._still_grey, start)
+        found = self._finder.calc(grey, self._still_grey, start)
         most = LARGEST_MOVE * FLOW_SIDE
-        flow = np.asarray(np.clip(flow, -most, most), np.float32)
+        flow: Float = np.asarray(np.clip(found, -most, most), np.float32)
         places = self._square_pixels + flow
         there = cv2.remap(  # type: ignore[call-overload]  # the stub forbids leaving out map2
             self._still_square, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
