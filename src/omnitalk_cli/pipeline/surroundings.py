@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from omnitalk_cli.errors import InputError
 from omnitalk_cli.face.mediapipe_models import silenced_stderr
 from omnitalk_cli.media.decode import stream_frames
 from omnitalk_cli.media.probe import MediaInfo
@@ -41,11 +42,12 @@ def surroundings(info: MediaInfo, pictures: Pictures) -> Surroundings:
     crop = pictures.crop
     shrink = min(1.0, LONGEST / max(crop.source_width, crop.source_height))
     width, height = round(crop.source_width * shrink), round(crop.source_height * shrink)
-    with stream_frames(
-        info.path, fps=pictures.fps, start=pictures.window.start + index / fps, info=info,
-        seconds=1 / fps, width=width if shrink < 1 else None, height=height if shrink < 1 else None,
-    ) as frames:  # fmt: skip
-        picture = next(frames)
+    size = (width, height) if shrink < 1 else None
+    try:
+        picture = _picture_at(info, pictures, index, size)
+    except InputError:  # some files cannot be entered anywhere: the beginning was read before
+        index = 0
+        picture = _picture_at(info, pictures, index, size)
     height, width = picture.shape[:2]
     placed = Crop(
         x=crop.x * shrink, y=crop.y * shrink, size=crop.size * shrink,
@@ -59,6 +61,18 @@ def surroundings(info: MediaInfo, pictures: Pictures) -> Surroundings:
     return Surroundings(
         picture=encode(picture, _QUALITY), matte=encode(matte, _MATTE_QUALITY), crop=placed
     )
+
+
+def _picture_at(
+    info: MediaInfo, pictures: Pictures, index: int, size: tuple[int, int] | None
+) -> NDArray[np.uint8]:
+    """Picture ``index`` of the window, whole, in ``size`` (width, height; None: its own)."""
+    fps = float(pictures.fps)
+    with stream_frames(
+        info.path, fps=pictures.fps, start=pictures.window.start + index / fps, info=info,
+        seconds=1 / fps, width=size and size[0], height=size and size[1],
+    ) as frames:  # fmt: skip
+        return next(frames)
 
 
 def whole_matte(picture: NDArray[np.uint8], points: Float) -> NDArray[np.uint8]:
