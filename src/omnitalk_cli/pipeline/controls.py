@@ -24,7 +24,7 @@ _GAZE_YAWS, _GAZE_PITCHES = (GAZE.start, GAZE.start + 2), (GAZE.start + 1, GAZE.
 # A blink, as in ``evaluation.motion.count_blinks``: how far the lids close over their median at
 # its edges and at its peak, its longest time in seconds, and how far its feet may reach out.
 BLINK_EDGE, BLINK_PEAK, BLINK_SECONDS, FOOT_SECONDS = 0.06, 0.12, 0.7, 0.2
-BLINK_ROOM = 0.25  # seconds that an added blink keeps from its neighbours
+BLINK_ROOM = 0.2  # seconds that an added blink keeps from its neighbours
 LENS_WIDTH = np.radians(2.5)  # directions this near to each other count as the same
 # Eyes turn no farther than this in the head (yaw, pitch): beyond, the head would turn.
 EYE_LIMITS = np.radians(np.array([28.0, 20.0]))
@@ -150,18 +150,15 @@ def set_blink_rate(
     room = round(BLINK_ROOM * rate)
     taken = sorted(blinks)
     for _ in range(wanted - len(blinks)):
-        if not whole:
-            break
-        first, last = whole[rng.integers(len(whole))]
-        length = last - first + 1
         edges = [-room, *(edge for blink in taken for edge in blink), len(out) + room]
-        gaps = [
-            (end - start, start, end) for start, end in zip(edges[::2], edges[1::2], strict=True)
-        ]
-        _, start, end = max(gaps)
-        free = end - start - 1 - length - 2 * room
-        if free < 0:
+        gaps = [(end - start, start) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+        gap, start = max(gaps)
+        fitting = [blink for blink in whole if blink[1] - blink[0] + 1 + 2 * room < gap]
+        if not fitting:
             break
+        first, last = fitting[rng.integers(len(fitting))]
+        length = last - first + 1
+        free = gap - 1 - length - 2 * room
         place = start + 1 + room + int(free * rng.uniform(0.25, 0.75))
         out[place : place + length] += closing[first : last + 1]
         taken = sorted([*taken, (place, place + length - 1)])
