@@ -55,6 +55,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         monkeypatch.setattr(module, "speech_options", keep("speech", "SPEECH"))
         monkeypatch.setattr(module, "perform", keep("perform", PERFORMANCE))
     monkeypatch.setattr(generate_module, "video_options", keep("video", "VIDEO"))
+    monkeypatch.setattr(generate_module, "check_frame", keep("frame", None))
     monkeypatch.setattr(generate_module, "produce", keep("produce", take))
     return kept
 

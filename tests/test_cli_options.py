@@ -74,6 +74,8 @@ def test_file_in_the_config_folder_is_found(plan: Any, tmp_path: Path) -> None:
         (("--cfg-video", "0"), "cfg_video"),
         (("--crf", "0"), "crf"),
         (("--gaze", "0"), "gaze"),
+        (("--blink-rate", "0"), "blink_rate"),
+        (("--look-at-camera", "0"), "look_at_camera"),
         (("--ref-start", "0"), "start"),
         (("--face", "0"), "face_index"),
     ],
@@ -131,3 +133,28 @@ def test_dry_run_tells_everything_and_writes_nothing(plan: Any, tmp_path: Path) 
 
 def test_output_is_named_after_reference_and_script(plan: Any, tmp_path: Path) -> None:
     assert plan()["output"] == "clip-talk.mp4"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--size", "200"),
+        ("--size", "1100"),
+        ("--fps", "12"),
+        ("--fps", "75"),
+        ("--view", "body"),
+        ("--blink-rate", "4"),
+        ("--look-at-camera", "1.5"),
+    ],
+)
+def test_values_outside_their_range_are_refused(plan: Any, words: tuple[str, str]) -> None:
+    answer = plan(*words)
+    assert answer["exit"] == 2 and words[0] in answer["error"]
+
+
+def test_view_and_background_come_from_everywhere(plan: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('view = "full"\nbackground = "blur"\n')
+    env = {"OMNITALK_BACKGROUND": "#102030"}
+    assert plan("--config", "mine.toml", env=env)["options"] == {
+        "view": "full", "background": "#102030",
+    }  # fmt: skip

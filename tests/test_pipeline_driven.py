@@ -312,6 +312,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         monkeypatch.setattr(module, "speech_options", lambda **k: "SPEECH")
         monkeypatch.setattr(module, "perform", follow_)
     monkeypatch.setattr(generate_module, "video_options", lambda **k: "VIDEO")
+    monkeypatch.setattr(generate_module, "check_frame", lambda *a: None)
     monkeypatch.setattr(generate_module, "produce", produce)
     return kept
 

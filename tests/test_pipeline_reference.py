@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from drawn_face import face_frames, write_clip
 from omnitalk_cli.errors import InputError, SetupError, UsageError, WorkError
 from omnitalk_cli.face.codes import CODE_COUNT
+from omnitalk_cli.face.crop import cut
 from omnitalk_cli.face.finder import Sighting, track_of
 from omnitalk_cli.face.mediapipe_models import Box
 from omnitalk_cli.face.rig import FaceRig
@@ -25,7 +26,7 @@ from omnitalk_cli.pipeline.reference_pictures import picture_rate
 from omnitalk_cli.pipeline.reference_text import sidecar, spoken_language
 from omnitalk_cli.pipeline.reference_window import best_window, is_silent
 from omnitalk_cli.speech.asr import find_model
-from omnitalk_cli.types import MEL_RATE, Reference, Word
+from omnitalk_cli.types import MEL_RATE, Reference, Surroundings, Word
 
 FACE = (150.0, 110.0, 110.0)
 SMALL = ExtractOptions(frame_size=128)
@@ -106,6 +107,39 @@ def test_store_keeps_everything(reference: Reference, tmp_path: Path) -> None:
     for name in ("fps", "crop", "pose_frame", "words", "transcript", "source_sha256"):
         assert getattr(again, name) == getattr(full, name)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_store_keeps_the_surroundings_and_reads_files_without(
+    reference: Reference, tmp_path: Path
+) -> None:
+    from safetensors import safe_open
+
+    path = tmp_path / "a.safetensors"
+    around = Surroundings(picture=b"one", matte=b"another", crop=reference.crop)
+    reference_store.save_reference(replace(reference, surroundings=around), path)
+    assert reference_store.load_reference(path).surroundings == around
+    reference_store.save_reference(replace(reference, surroundings=None), path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    save_file(load_file(path), path, metadata=metadata | {"version": "1"})
+    assert reference_store.load_reference(path).surroundings is None
+
+
+def test_the_whole_picture_is_kept_beside_the_square(
+    extracted: tuple[Reference, list[str], set[str]],
+) -> None:
+    reference = extracted[0]
+    around = reference.surroundings
+    assert around is not None
+    picture = cv2.imdecode(np.frombuffer(around.picture, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape[:2] == (around.crop.source_height, around.crop.source_width)
+    assert max(picture.shape) <= 1920
+    square = cut(np.asarray(picture, np.uint8), around.crop, reference.frame_size)
+    apart = [
+        np.abs(cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_COLOR).astype(int) - square)
+        for frame in reference.frames
+    ]
+    assert min(part.mean() for part in apart) < 4  # it is one of the clip's own frames
 
 
 def test_store_refuses_what_is_no_reference(reference: Reference, tmp_path: Path) -> None:

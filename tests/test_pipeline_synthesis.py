@@ -12,7 +12,8 @@ from omnitalk_cli.dit.checkpoint import Normalisation, save_checkpoint
 from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import InputError, UsageError
-from omnitalk_cli.face.codes import CODE_INDEX, EXPRESSION, POSE
+from omnitalk_cli.face.codes import CODE_INDEX, EXPRESSION, GAZE, POSE
+from omnitalk_cli.media.rates import exact_rate
 from omnitalk_cli.pipeline import synthesis
 from omnitalk_cli.pipeline.performance_store import load_performance, save_performance
 from omnitalk_cli.pipeline.production import ProductionOptions, video_codes
@@ -252,7 +253,7 @@ def performance_of(codes: np.ndarray) -> Performance:
     return Performance(mel=mel, codes=codes.astype(np.float32), segments=(), settings={})
 
 
-@pytest.mark.parametrize("fps", [24, 25, Fraction(30000, 1001), 60, 120])
+@pytest.mark.parametrize("fps", [24, 25, Fraction(30000, 1001), 50, 60, 120])
 def test_video_codes_follow_a_ramp_at_every_rate(fps: float) -> None:
     codes = np.zeros((938, 61))
     codes[:, CODE_INDEX["headYaw"]] = np.arange(938) / MEL_RATE
@@ -261,6 +262,33 @@ def test_video_codes_follow_a_ramp_at_every_rate(fps: float) -> None:
     expected = np.arange(len(out)) / float(fps)
     error = np.abs(out[:, CODE_INDEX["headYaw"]] - expected)[2:-3]
     assert error.max() < 1 / MEL_RATE
+
+
+@pytest.mark.parametrize("fps", [24.0, 29.97, 50.0, 60.0])
+def test_lips_stay_with_the_sound_at_every_rate(fps: float) -> None:
+    # The mouth opens at known times over a minute: a drift would show at its end.
+    clock = np.arange(round(60 * MEL_RATE)) / MEL_RATE
+    jaw = CODE_INDEX["jawOpen"]
+    codes = np.zeros((len(clock), 61))
+    times = np.arange(1.0, 59.5, 2.35)
+    for time in times:
+        codes[:, jaw] += 0.6 * np.exp(-0.5 * ((clock - time) / 0.06) ** 2)
+    rate = exact_rate(fps)
+    out = video_codes(performance_of(codes), rate, ProductionOptions())[:, jaw]
+    assert len(out) == round(len(codes) / MEL_RATE * rate)
+    shown = np.arange(len(out)) / float(rate)
+    for time in times:
+        near = np.abs(shown - time) < 0.3
+        assert (out * shown)[near].sum() / out[near].sum() == pytest.approx(time, abs=0.012)
+        assert out[near].max() > 0.5  # not smoothed away
+
+
+def test_options_of_controls_reach_the_codes() -> None:
+    codes = np.zeros((938, 61))
+    codes[:, CODE_INDEX["headYaw"]] = 0.2 * np.sin(np.arange(938) / 90)
+    options = ProductionOptions(look_at_camera=1.0)
+    out = video_codes(performance_of(codes), Fraction(25), options, lens=np.zeros(2, np.float32))
+    np.testing.assert_allclose(out[:, GAZE.start], -out[:, CODE_INDEX["headYaw"]], atol=1e-3)
 
 
 def test_gains_scale_around_the_mean_and_zero_holds_still() -> None:

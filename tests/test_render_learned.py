@@ -91,8 +91,8 @@ def test_sharpening_makes_up_for_reading_between_pixels() -> None:
     plain = texture(5, 256, 1.0)
     read = [shifted(p, 0.5, 0.5) for p in (plain, sharpened(plain))]
     sharpness = [cv2.Laplacian(p[..., 0], cv2.CV_32F).var() for p in (plain, *read)]
-    assert sharpness[1] < 0.5 * sharpness[0]
-    assert 1.5 * sharpness[1] < sharpness[2] < 1.1 * sharpness[0]
+    assert sharpness[1] < 0.6 * sharpness[0]
+    assert 1.3 * sharpness[1] < sharpness[2] < 1.1 * sharpness[0]
 
 
 def test_structural_similarity_is_one_of_equals_and_falls_with_noise() -> None:

@@ -98,6 +98,19 @@ def test_frames_are_streamed_in_order_whatever_the_workers(reference: Reference)
     stream.close()  # leaving early must not hang
 
 
+def test_mattes_go_with_the_pictures(reference: Reference) -> None:
+    codes = moving_codes(12)
+    renderer = MeshRenderer()
+    bank = renderer.prepare(reference)
+    plain = list(renderer.frames(bank, codes, fps=25.0))
+    matted = list(renderer.matted_frames(bank, codes, fps=25.0))
+    assert all(np.array_equal(a, b) for a, (b, _) in zip(plain, matted, strict=True))
+    for picture, matte in matted:
+        assert matte.shape == (SIDE, SIDE) and matte.dtype == np.uint8
+        skin = picture[..., 0] > 180  # the wall's red is 60
+        assert ((matte > 128) == skin).mean() > 0.97
+
+
 def test_a_mouth_that_never_opened_opens_with_the_codes() -> None:
     closed = drawn_reference(30, jaw=0.0)
     renderer = MeshRenderer()

@@ -46,6 +46,19 @@ class Crop:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What is around the square: one whole picture of the source, shrunk to a usual video size.
+
+    ``picture`` is an RGB JPEG, ``matte`` a grey one of the same size (255 inside the person);
+    ``crop`` is the square in pixels of this picture.
+    """
+
+    picture: bytes = field(repr=False)
+    matte: bytes = field(repr=False)
+    crop: Crop
+
+
+@dataclass(frozen=True, kw_only=True)
 class PoseFrame:
     """Places the face model in the crop: codes of zero pose stand here.
 
@@ -67,7 +80,8 @@ class Reference:
     personal neutral face in eye distances (y up); ``frames`` N JPEG pictures, square, side
     ``frame_size``; ``mattes`` N JPEG grey pictures of the person (255 inside), the same size or
     smaller; ``sharpness`` [N] (variance of the Laplacian in the face box).
-    ``transcript`` is empty when it is not known. ``words`` may be empty.
+    ``transcript`` is empty when it is not known. ``words`` may be empty. ``surroundings`` are
+    missing in features of format 1.
     """
 
     mel: Float
@@ -87,6 +101,7 @@ class Reference:
     source_sha256: str
     source_name: str
     start_seconds: float
+    surroundings: Surroundings | None = None
 
     @property
     def seconds(self) -> float:

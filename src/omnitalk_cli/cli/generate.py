@@ -10,6 +10,7 @@ from omnitalk_cli.cli import driven
 from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
 from omnitalk_cli.cli.stages import (
+    check_frame,
     get_reference,
     given,
     perform,
@@ -67,7 +68,9 @@ def generate(
     device: opt.Device = "auto",
     dtype: opt.DType = "auto",
     fps: opt.Fps = None,
+    view: opt.View = None,
     size: opt.Size = None,
+    background: opt.Background = None,
     crf: opt.Crf = None,
     codec: opt.Codec = None,
     visible_mark: opt.VisibleMark = None,
@@ -75,6 +78,8 @@ def generate(
     head_motion: opt.HeadMotion = None,
     expression: opt.Expression = None,
     gaze: opt.Gaze = None,
+    blink_rate: opt.BlinkRate = None,
+    look_at_camera: opt.LookAtCamera = None,
     ffmpeg: opt.Ffmpeg = None,
     workers: opt.Workers = None,
     dry_run: opt.DryRun = False,
@@ -108,9 +113,10 @@ def generate(
             schedule=schedule, solver=solver, speed=speed, duration=duration,
         )  # fmt: skip
         video = given(
-            fps=fps, size=size, crf=crf, codec=codec, visible_mark=visible_mark, ffmpeg=ffmpeg,
-            head_motion=head_motion, expression=expression, gaze=gaze, workers=workers,
-            vocoder=vocoder,
+            fps=fps, view=view, size=size, background=background, crf=crf, codec=codec,
+            visible_mark=visible_mark, ffmpeg=ffmpeg, head_motion=head_motion,
+            expression=expression, gaze=gaze, blink_rate=blink_rate,
+            look_at_camera=look_at_camera, workers=workers, vocoder=vocoder,
         )  # fmt: skip
         speech["seed"] = choose_seed(seed)
         settings = speech_options(model=model, device=device, dtype=dtype, options=speech)
@@ -135,6 +141,7 @@ def generate(
 
         started = time.monotonic()
         reference, cached = get_reference(ref, options=extraction, cache=cache, console=console)
+        check_frame(reference, production)
         extracted = time.monotonic()
         spoken = recording or script
         assert spoken is not None

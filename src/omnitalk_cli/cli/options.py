@@ -214,7 +214,25 @@ DType = Annotated[
 
 # --- video -------------------------------------------------------------------------------------
 Fps = Annotated[float | None, option("--fps", text="Frames per second.", panel=VIDEO)]
-Size = Annotated[int | None, option("--size", text="Side of the square picture.", panel=VIDEO)]
+View = Annotated[
+    Literal["face", "full"] | None,
+    option("--view", text="face: the square around the head; full: the whole source picture.",
+           panel=VIDEO),
+]  # fmt: skip
+Size = Annotated[
+    int | None,
+    option("--size", text="Shorter side of the picture, even; face 512, full as the source.",
+           panel=VIDEO),
+]  # fmt: skip
+Background = Annotated[
+    str | None,
+    option(
+        "--background",
+        text="Behind the person: keep, blur, green, a colour #rrggbb or a picture.",
+        panel=VIDEO,
+        metavar="KIND|FILE",
+    ),
+]
 Crf = Annotated[
     int | None, option("--crf", text="Quality of the encoder, smaller is better.", panel=VIDEO)
 ]
@@ -245,6 +263,20 @@ Expression = Annotated[
 ]
 Gaze = Annotated[
     float | None, option("--gaze", text="Gain of eye movement, 1 as made.", panel=VIDEO)
+]
+BlinkRate = Annotated[
+    float | None,
+    option("--blink-rate", text="How many blinks: 0 none, 1 as made, 2 twice as many.",
+           panel=VIDEO),
+]  # fmt: skip
+LookAtCamera = Annotated[
+    float | None,
+    option(
+        "--look-at-camera",
+        text="How far the eyes turn to the lens: 0 as made, 1 always there. (The lens is where "
+        "the person of the reference looks most.)",
+        panel=VIDEO,
+    ),
 ]
 Ffmpeg = Annotated[
     str | None, option("--ffmpeg", text="The ffmpeg program.", panel=VIDEO, metavar="PROGRAM")

@@ -10,6 +10,7 @@ import typer
 from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
 from omnitalk_cli.cli.stages import (
+    check_frame,
     get_reference,
     given,
     produce,
@@ -39,7 +40,9 @@ def render(
     face: opt.Face = None,
     cache: opt.Cache = True,
     fps: opt.Fps = None,
+    view: opt.View = None,
     size: opt.Size = None,
+    background: opt.Background = None,
     crf: opt.Crf = None,
     codec: opt.Codec = None,
     visible_mark: opt.VisibleMark = None,
@@ -47,6 +50,8 @@ def render(
     head_motion: opt.HeadMotion = None,
     expression: opt.Expression = None,
     gaze: opt.Gaze = None,
+    blink_rate: opt.BlinkRate = None,
+    look_at_camera: opt.LookAtCamera = None,
     ffmpeg: opt.Ffmpeg = None,
     workers: opt.Workers = None,
     overwrite: opt.Overwrite = False,
@@ -64,8 +69,9 @@ def render(
         production = video_options(
             overwrite=overwrite,
             options=given(
-                fps=fps, size=size, crf=crf, codec=codec, visible_mark=visible_mark,
-                head_motion=head_motion, expression=expression, gaze=gaze, ffmpeg=ffmpeg,
+                fps=fps, view=view, size=size, background=background, crf=crf, codec=codec,
+                visible_mark=visible_mark, head_motion=head_motion, expression=expression,
+                gaze=gaze, blink_rate=blink_rate, look_at_camera=look_at_camera, ffmpeg=ffmpeg,
                 workers=workers, vocoder=vocoder,
             ),
         )  # fmt: skip
@@ -81,6 +87,7 @@ def render(
             cache=cache,
             console=console,
         )  # fmt: skip
+        check_frame(reference, production)
         make_folder(path)
         take = produce(reference, loaded, path, options=production, console=console)
         result = {**take.to_dict(), "reference_cached": cached}

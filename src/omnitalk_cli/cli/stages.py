@@ -165,6 +165,14 @@ def video_options(*, overwrite: bool, options: dict[str, Any]) -> ProductionOpti
     return chosen
 
 
+def check_frame(reference: Reference, options: ProductionOptions) -> None:
+    """Raises InputError, before the long work, when ``reference`` lacks what the view needs or the
+    background cannot be read."""
+    from omnitalk_cli.pipeline.framing import Framing
+
+    Framing(reference, options.frame)
+
+
 def perform(
     reference: Reference,
     spoken: Script | Recording,

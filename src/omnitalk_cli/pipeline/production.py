@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
 from omnitalk_cli.errors import UsageError
-from omnitalk_cli.face.codes import EXPRESSION, GAZE, POSE
+from omnitalk_cli.face.codes import EXPRESSION
 from omnitalk_cli.media.encode import CODECS, VideoWriter
 from omnitalk_cli.media.ffmpeg import find_ffmpeg
 from omnitalk_cli.media.files import check_writable
 from omnitalk_cli.media.rates import exact_rate
+from omnitalk_cli.pipeline.controls import Controls, control, lens_direction
+from omnitalk_cli.pipeline.framing import Frame, Framing, View, frame_of
 from omnitalk_cli.pipeline.synthesis import resample_codes
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.provenance.visible import VisibleMark
@@ -38,15 +39,17 @@ _CHUNK_FRAMES = 512
 
 @dataclass(frozen=True, kw_only=True)
 class ProductionOptions:
-    """How the video is made. ``fps`` frames per second (None: 25), ``size`` pixels square.
+    """How the video is made: ``fps`` frames per second; ``view``, ``size`` and ``background`` as in
+    ``framing.Frame``; ``head_motion`` … ``look_at_camera`` as in ``controls.Controls``.
 
-    ``head_motion``, ``expression``, ``gaze`` scale the movement around its mean; 0 holds still.
     ``visible_mark`` is the label's text, or ``none``. ``vocoder`` is ``source`` (needs no weights),
     ``vocos`` (the embedded network) or a file of Vocos weights.
     """
 
     fps: float = 25.0
-    size: int = 512
+    view: View = "face"
+    size: int | None = None
+    background: str = "keep"
     crf: int = 18
     codec: str = "h264"
     visible_mark: str = VisibleMark.text
@@ -54,6 +57,8 @@ class ProductionOptions:
     head_motion: float = 1.0
     expression: float = 1.0
     gaze: float = 1.0
+    blink_rate: float = 1.0
+    look_at_camera: float = 0.0
     ffmpeg: str | None = None
     overwrite: bool = False
     workers: int = 1
@@ -61,8 +66,20 @@ class ProductionOptions:
     def __post_init__(self) -> None:
         if self.codec not in CODECS:
             raise UsageError(f"codec {self.codec!r} is not known; one of {', '.join(CODECS)}")
-        if self.size % 2:
-            raise UsageError(f"size {self.size} must be even")
+        assert self.frame and self.controls  # they check their parts when they are made
+
+    @property
+    def frame(self) -> Frame:
+        """What the video shows."""
+        return frame_of(view=self.view, size=self.size, background=self.background)
+
+    @property
+    def controls(self) -> Controls:
+        """How the motion is changed."""
+        return Controls(
+            head_motion=self.head_motion, expression=self.expression, gaze=self.gaze,
+            blink_rate=self.blink_rate, look_at_camera=self.look_at_camera,
+        )  # fmt: skip
 
 
 def produce(
@@ -81,11 +98,13 @@ def produce(
     the recording that the performance follows.
 
     The file appears whole or not at all. Raises UsageError when it exists and may not be
-    overwritten, SetupError when ffmpeg or the vocoder's weights are missing, WorkError when
-    writing fails.
+    overwritten, InputError when the reference lacks what the view needs, SetupError when ffmpeg or
+    the vocoder's weights are missing, WorkError when writing fails.
     """
     check_writable(output, overwrite=options.overwrite)
     ffmpeg = find_ffmpeg(options.ffmpeg)
+    rate = exact_rate(options.fps)
+    framing = Framing(reference, options.frame, fps=float(rate))
     timings: dict[str, float] = {}
     begin = time.monotonic()
     if sound is None:
@@ -104,8 +123,10 @@ def produce(
     bank = renderer.prepare(reference, progress=progress)
     timings["prepare"] = time.monotonic() - begin
 
-    rate = exact_rate(options.fps)
-    codes = video_codes(performance, rate, options)
+    lens = None
+    if options.look_at_camera > 0:
+        lens = lens_direction(reference.codes)
+    codes = video_codes(performance, rate, options, lens=lens)
     mark = None
     if options.visible_mark.lower() != "none":
         mark = VisibleMark(text=options.visible_mark)
@@ -115,11 +136,10 @@ def produce(
             "(the law asks for it in many places)"
         )
     begin = time.monotonic()
-    side = options.size
     with VideoWriter(
         output,
-        width=side,
-        height=side,
+        width=framing.width,
+        height=framing.height,
         fps=rate,
         audio=audio,
         audio_rate=SAMPLE_RATE,
@@ -130,10 +150,7 @@ def produce(
         overwrite=options.overwrite,
         ffmpeg_path=ffmpeg,
     ) as writer:
-        for number, frame in enumerate(renderer.frames(bank, codes, fps=float(rate))):
-            if frame.shape[0] != side:
-                shrink = cv2.INTER_AREA if side < frame.shape[0] else cv2.INTER_CUBIC
-                frame = cv2.resize(frame, (side, side), interpolation=shrink).astype(np.uint8)
+        for number, frame in enumerate(framing.frames(renderer, bank, codes, fps=float(rate))):
             writer.write(frame)
             if number % 5 == 4:
                 progress("rendering", number + 1, len(codes))
@@ -142,8 +159,8 @@ def produce(
     return Take(
         path=output,
         seconds=len(codes) / float(rate),
-        width=side,
-        height=side,
+        width=framing.width,
+        height=framing.height,
         fps=float(rate),
         seed=int(performance.settings.get("seed", 0)),
         marks={"visible": mark.text if mark else None, "metadata": True},
@@ -185,16 +202,24 @@ def _level(audio: Float) -> Float:
     return np.where(over, bent, scaled).astype(np.float32)
 
 
-def video_codes(performance: Performance, rate: Fraction, options: ProductionOptions) -> Float:
-    """Codes ``[N, 61]`` at the video rate with the user's gains.
+def video_codes(
+    performance: Performance,
+    rate: Fraction,
+    options: ProductionOptions,
+    *,
+    lens: Float | None = None,
+) -> Float:
+    """Codes ``[N, 61]`` at the video rate under the user's controls.
 
     A frame shows the mean over its own duration: reading single mel frames would alias the fast
-    movements of lips and lids.
+    movements of lips and lids. ``lens`` [2] is needed to look at the camera.
     """
+    seed = int(performance.settings.get("seed", 0))
+    steered = control(performance.codes, options.controls, rate=MEL_RATE, seed=seed, lens=lens)
     count = max(1, round(performance.seconds * rate))
     if float(rate) < MEL_RATE:
         width = MEL_RATE / float(rate)
-        total = np.concatenate([np.zeros((1, 61)), np.cumsum(performance.codes, axis=0)])
+        total = np.concatenate([np.zeros((1, 61)), np.cumsum(steered, axis=0, dtype=np.float64)])
         frames = np.arange(len(total), dtype=float)
         centres = np.arange(count) * width
         low = np.clip(centres - width / 2, 0, len(total) - 2)
@@ -207,14 +232,6 @@ def video_codes(performance: Performance, rate: Fraction, options: ProductionOpt
             axis=1,
         )
     else:
-        codes = resample_codes(performance.codes, MEL_RATE, np.arange(count) / float(rate))
-    for part, gain in (
-        (POSE, options.head_motion),
-        (EXPRESSION, options.expression),
-        (GAZE, options.gaze),
-    ):
-        if gain != 1.0:
-            middle = codes[:, part].mean(0)
-            codes[:, part] = middle + gain * (codes[:, part] - middle)
+        codes = resample_codes(steered, MEL_RATE, np.arange(count) / float(rate))
     codes[:, EXPRESSION] = codes[:, EXPRESSION].clip(0.0, 1.0)
     return codes.astype(np.float32)

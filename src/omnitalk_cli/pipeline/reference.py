@@ -31,6 +31,7 @@ from omnitalk_cli.pipeline.reference_pictures import (
 from omnitalk_cli.pipeline.reference_store import FORMAT, load_reference, save_reference
 from omnitalk_cli.pipeline.reference_text import sidecar, transcript
 from omnitalk_cli.pipeline.reference_window import Window, best_window, is_silent
+from omnitalk_cli.pipeline.surroundings import surroundings
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.speech.asr import find_model
 from omnitalk_cli.types import SAMPLE_RATE, Float, Reference
@@ -39,7 +40,7 @@ Notes = Callable[[str], None]
 
 MAX_SECONDS = 10.0
 # Raise it when the features of the same clip come out differently: it is part of the cache's key.
-EXTRACTOR_VERSION = 2
+EXTRACTOR_VERSION = 3
 _SCAN_SECONDS = 120.0  # of a long clip, the part in which the best window is looked for
 _STILL_FPS = Fraction(5)
 _CACHE_BYTES = 2_000_000_000
@@ -112,6 +113,7 @@ def extract_reference(
     fit = fit_codes(pictures.landmarks, FaceRig.load())
     progress("fit the face model", 1, 1)
     person = mattes(pictures, progress)
+    around = surroundings(info, pictures)
     # Exactly as much sound as there are pictures.
     samples = round(len(pictures.frames) / pictures.fps * SAMPLE_RATE)
     mel = _mel(audio, round(heard.start * SAMPLE_RATE), samples, sound.path)
@@ -137,6 +139,7 @@ def extract_reference(
         source_sha256=_sha256(path),
         source_name=path.name,
         start_seconds=window.start,
+        surroundings=around,
     )
 
 

@@ -15,10 +15,10 @@ from safetensors.numpy import save_file
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.face.codes import CODE_COUNT, CODE_NAMES
 from omnitalk_cli.media.files import atomic_output
-from omnitalk_cli.types import MEL_BINS, Crop, PoseFrame, Reference, Word
+from omnitalk_cli.types import MEL_BINS, Crop, PoseFrame, Reference, Surroundings, Word
 
 FORMAT = "omnitalk-reference"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2 added the surroundings; features of format 1 are read without them
 
 _ARRAYS = ("mel", "codes", "landmarks", "neutral", "sharpness")
 _PICTURES = ("frames", "mattes")
@@ -39,6 +39,11 @@ def save_reference(reference: Reference, path: Path) -> None:
         tensors[name] = np.frombuffer(b"".join(pictures), np.uint8)
         tensors[f"{name}_offsets"] = np.cumsum([0, *map(len, pictures)], dtype=np.int64)
     facts = {name: getattr(reference, name) for name in _FACTS}
+    around = reference.surroundings
+    if around is not None:
+        tensors["surroundings"] = np.frombuffer(around.picture, np.uint8)
+        tensors["surroundings_matte"] = np.frombuffer(around.matte, np.uint8)
+        facts["surroundings_crop"] = asdict(around.crop)
     facts["crop"] = asdict(reference.crop)
     facts["pose_frame"] = asdict(reference.pose_frame)
     facts["words"] = [asdict(word) for word in reference.words]
@@ -101,6 +106,12 @@ def _assemble(tensors: dict[str, NDArray[Any]], facts: dict[str, Any]) -> Refere
         if offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 0).any():
             raise ValueError(f"the index of the {name} is wrong")
         fields[name] = tuple(data[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True))
+    if "surroundings_crop" in facts:
+        fields["surroundings"] = Surroundings(
+            picture=tensors["surroundings"].tobytes(),
+            matte=tensors["surroundings_matte"].tobytes(),
+            crop=Crop(**facts["surroundings_crop"]),
+        )
     return Reference(
         **fields,
         crop=Crop(**facts["crop"]),

@@ -32,12 +32,14 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "speed": (0.5, 2),
     "duration": (0.2, 36_000),
-    "fps": (1, 120),
-    "size": (64, 2048),
+    "fps": (24, 60),
+    "size": (256, 1024),
     "crf": (0, 51),
     "head_motion": (0, 3),
     "expression": (0, 3),
     "gaze": (0, 3),
+    "blink_rate": (0, 3),
+    "look_at_camera": (0, 1),
     "workers": (1, 256),
 }
 

@@ -78,6 +78,7 @@ class MeshBank:
     geometry: Geometry
     key_indices: NDArray[np.int64]
     layers: tuple[Layer, ...]
+    key_mattes: tuple[NDArray[np.uint8], ...]
     plate: Plate | None
     mouth_kind: PatchKind
     mouths: tuple[Crop, ...]
@@ -229,6 +230,7 @@ def build_bank(
         geometry=geometry,
         key_indices=keys,
         layers=tuple(layers),
+        key_mattes=tuple(mattes[key] for key in keys),
         plate=plate,
         mouth_kind=mouth_kind,
         mouths=mouths,

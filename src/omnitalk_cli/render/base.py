@@ -14,6 +14,9 @@ from omnitalk_cli.types import Float, Reference
 Picture = NDArray[np.uint8]
 """[S,S,3] RGB, 0…255."""
 
+Matte = NDArray[np.uint8]
+"""[S,S] of the person in a picture, 255 inside."""
+
 Bank = TypeVar("Bank")
 
 
@@ -32,3 +35,8 @@ class Renderer(Protocol[Bank]):
 
         The pictures come in order, one at a time; memory does not grow with N.
         """
+
+    def matted_frames(
+        self, bank: Bank, codes: Float, *, fps: float
+    ) -> Iterator[tuple[Picture, Matte]]:
+        """The same pictures, each with the matte of the person as drawn."""

@@ -49,6 +49,11 @@ def warp_base(layer: Layer, flow: Float, pixels: Float, plate: Plate | None) -> 
     return np.asarray(cv2.blendLinear(colours, plate.picture, alpha, 1 - alpha), np.uint8)
 
 
+def warp_matte(matte: NDArray[np.uint8], flow: Float, pixels: Float) -> NDArray[np.uint8]:
+    """The matte [S,S] of a base picture, warped as ``warp_base`` warps the picture."""
+    return sample(matte, displaced(pixels, flow))
+
+
 def cross_fade(
     first: NDArray[np.uint8], second: NDArray[np.uint8], weight: float
 ) -> NDArray[np.uint8]:

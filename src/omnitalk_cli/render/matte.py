@@ -29,14 +29,9 @@ def person_mattes(
     Takes N pictures [H,W,3] RGB one at a time and yields as many [H,W] mattes, 255 inside.
     Raises ``SetupError`` when mediapipe's segmentation cannot be loaded.
     """
-    try:
-        from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
-    except ImportError as error:
-        raise SetupError(
-            f"mediapipe's segmentation cannot be loaded ({error}): reinstall mediapipe"
-        ) from error
+    network = _network()
     previous: NDArray[np.float32] | None = None
-    with SelfieSegmentation(model_selection=0) as segmentation:
+    with network(model_selection=0) as segmentation:
         for frame, points in zip(frames, landmarks, strict=True):
             small = cv2.resize(frame, (GUIDE_SIDE, GUIDE_SIDE), interpolation=cv2.INTER_AREA)
             mask = segmentation.process(small).segmentation_mask
@@ -44,6 +39,32 @@ def person_mattes(
                 mask = 0.7 * mask + 0.3 * previous
             previous = mask
             yield refine_matte(frame, mask, points)
+
+
+def segment_wholes(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Coarse mask [256,256] 0…1 of people in a picture [H,W,3]: where both of MediaPipe's networks,
+    the general one and the one for landscape pictures, see somebody.
+
+    Raises ``SetupError`` when mediapipe's segmentation cannot be loaded.
+    """
+    network = _network()
+    small = cv2.resize(frame, (GUIDE_SIDE, GUIDE_SIDE), interpolation=cv2.INTER_AREA)
+    masks = []
+    for selection in (0, 1):
+        with network(model_selection=selection) as segmentation:
+            mask = segmentation.process(small).segmentation_mask
+            masks.append(cv2.resize(mask, (GUIDE_SIDE, GUIDE_SIDE)))
+    return np.sqrt(masks[0] * masks[1])
+
+
+def _network() -> Any:
+    try:
+        from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+    except ImportError as error:
+        raise SetupError(
+            f"mediapipe's segmentation cannot be loaded ({error}): reinstall mediapipe"
+        ) from error
+    return SelfieSegmentation
 
 
 def refine_matte(

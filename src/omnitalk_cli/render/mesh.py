@@ -6,18 +6,26 @@ Key poses are warped as a whole; mouth and eyes come from the frames whose lips 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.bank import MeshBank, bank_of
-from omnitalk_cli.render.base import Picture
+from omnitalk_cli.render.base import Matte, Picture
 from omnitalk_cli.render.cavity import draw_cavity, shortage
-from omnitalk_cli.render.compositor import blend_coarse, cross_fade, lay_patch, tinted, warp_base
+from omnitalk_cli.render.compositor import (
+    blend_coarse,
+    cross_fade,
+    lay_patch,
+    tinted,
+    warp_base,
+    warp_matte,
+)
 from omnitalk_cli.render.features import (
     Features,
     eye_inputs,
@@ -31,6 +39,8 @@ from omnitalk_cli.render.limits import limit_blinks
 from omnitalk_cli.render.patches import patch_mask, warp_patch
 from omnitalk_cli.render.plan import BLOCK, Step
 from omnitalk_cli.types import Float, Reference
+
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +82,31 @@ class MeshRenderer:
 
     def frames(self, bank: MeshBank, codes: Float, *, fps: float) -> Iterator[Picture]:
         """Draw [S,S,3] RGB for every row of ``codes`` [N,61], which are at the rate ``fps``."""
+        return self._draw(bank, codes, draw_frame)
+
+    def matted_frames(
+        self, bank: MeshBank, codes: Float, *, fps: float
+    ) -> Iterator[tuple[Picture, Matte]]:
+        """The same pictures, each with the matte [S,S] of the person as drawn."""
+        return self._draw(bank, codes, draw_matted)
+
+    def _draw(
+        self,
+        bank: MeshBank,
+        codes: Float,
+        draw: Callable[[MeshBank, Block, int, Step], Drawn],
+    ) -> Iterator[Drawn]:
         if self.limit:
             codes = limit_blinks(bank.limits.apply(codes), bank.neutral)
         if self.workers <= 1:
             for target, index, step in _schedule(bank, codes):
-                yield draw_frame(bank, target, index, step)
+                yield draw(bank, target, index, step)
             return
         with ThreadPoolExecutor(self.workers) as pool:
-            waiting: deque[Future[Picture]] = deque()
+            waiting: deque[Future[Drawn]] = deque()
             try:
                 for target, index, step in _schedule(bank, codes):
-                    waiting.append(pool.submit(draw_frame, bank, target, index, step))
+                    waiting.append(pool.submit(draw, bank, target, index, step))
                     if len(waiting) > 2 * self.workers:
                         yield waiting.popleft().result()
                 while waiting:
@@ -105,17 +129,48 @@ def _schedule(bank: MeshBank, codes: Float) -> Iterator[tuple[Block, int, Step]]
         yield target, frame % BLOCK, step
 
 
-def draw_frame(bank: MeshBank, target: Block, index: int, step: Step) -> Picture:
-    """Draw frame ``index`` of ``target`` from the sources of ``step`` → [S,S,3], S = frame_size."""
+def draw_matted(bank: MeshBank, target: Block, index: int, step: Step) -> tuple[Picture, Matte]:
+    """Draw frame ``index`` of ``target`` and the matte [S,S] of the person in it, 255 inside."""
+    flow = TargetFlow(bank.grid, target.geometry, index)
+    picture = draw_frame(bank, target, index, step, flow=flow)
+
+    def base(key: int) -> Matte:
+        to_key = _base_flow(bank, target, index, flow, key)
+        return warp_matte(bank.key_mattes[key], to_key, bank.pixels)
+
+    matte = base(step.base)
+    if step.other_weight > 0:
+        weight = step.other_weight
+        matte = np.asarray(
+            cv2.addWeighted(matte, 1 - weight, base(step.other), weight, 0), np.uint8
+        )
+    if bank.frame_size != bank.size:
+        matte = np.asarray(cv2.resize(matte, (bank.frame_size,) * 2), np.uint8)
+    return picture, matte
+
+
+def _base_flow(bank: MeshBank, target: Block, index: int, flow: TargetFlow, key: int) -> Float:
+    """Displacement [G,G,2] into base picture ``key``: the mesh's and what is learned beside it."""
+    source = int(bank.key_indices[key])
+    to_key = flow.to(bank.geometry, source)
+    if bank.residual is not None:
+        left = bank.residual.flow(target.residual[index], bank.inputs[source])
+        to_key += cv2.resize(left, to_key.shape[1::-1])
+    return to_key
+
+
+def draw_frame(
+    bank: MeshBank, target: Block, index: int, step: Step, *, flow: TargetFlow | None = None
+) -> Picture:
+    """Draw frame ``index`` of ``target`` from the sources of ``step`` → [S,S,3], S = frame_size.
+
+    ``flow`` is the frame's own, when it is known already.
+    """
     geometry = target.geometry
-    flow = TargetFlow(bank.grid, geometry, index)
+    flow = flow or TargetFlow(bank.grid, geometry, index)
 
     def base(key: int) -> Picture:
-        source = int(bank.key_indices[key])
-        to_key = flow.to(bank.geometry, source)
-        if bank.residual is not None:
-            left = bank.residual.flow(target.residual[index], bank.inputs[source])
-            to_key += cv2.resize(left, to_key.shape[1::-1])
+        to_key = _base_flow(bank, target, index, flow, key)
         return warp_base(bank.layers[key], to_key, bank.pixels, bank.plate)
 
     picture = base(step.base)
