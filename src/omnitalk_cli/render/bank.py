@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.appearance import learn_appearance
-from omnitalk_cli.render.cavity import lip_colour
 from omnitalk_cli.render.compositor import Layer
 from omnitalk_cli.render.features import Features, features_of, mouth_inputs
 from omnitalk_cli.render.flow import GRID, FlowGrid, TargetFlow, build_grid
 from omnitalk_cli.render.geometry import Geometry, geometry_of
+from omnitalk_cli.render.looks import MouthLook, mouth_look
+from omnitalk_cli.render.lids import EyeLook, learn_eyes
 from omnitalk_cli.render.limits import PoseLimits, limits_of
 from omnitalk_cli.render.patches import Crop, PatchKind, cut, patch_mask, warp_patch
 from omnitalk_cli.render.plan import Planner, build_planner
@@ -50,7 +51,9 @@ class MeshBank:
     eyes: tuple[Crop, ...]
     planner: Planner
     inner_lips: NDArray[np.int64]
-    lip_colour: Float
+    mouth_look: MouthLook
+    eye_looks: tuple[EyeLook, ...]  # of a still alone: its eyes are drawn
+    still: Float  # [61] the codes of its picture
     neutral: Float
     pose_frame: PoseFrame
     limits: PoseLimits
@@ -103,6 +106,8 @@ def bank_of(reference: Reference, *, progress: Progress = silent) -> MeshBank:
     if count == 0:
         raise InputError(f"{reference.source_name} holds no picture to render from: extract again")
     indices = np.linspace(0, count - 1, min(count, MOST_FRAMES)).round().astype(int)
+    if len(set(reference.frames)) == 1:  # a still picture, repeated for as long as the voice lasts
+        indices = indices[:1]
     side = max(GRID, round(reference.frame_size / GRID) * GRID)  # whole pixels per grid cell
     zoom = side / reference.frame_size
     home = reference.pose_frame
@@ -193,13 +198,9 @@ def build_bank(
         eyes=crops(np.concatenate(eyes)),
         planner=build_planner(take(features, keys), features, look),
         inner_lips=lips[len(LIPS_OUTER) :],
-        lip_colour=np.median(
-            [
-                lip_colour(frames[key], places[: len(LIPS_OUTER)], places[len(LIPS_OUTER) :])
-                for key, places in zip(keys, geometry.vertices[keys][:, lips], strict=True)
-            ],
-            axis=0,
-        ),
+        mouth_look=mouth_look(frames, keys, geometry, topology, neutral, still=len(frames) == 1),
+        eye_looks=learn_eyes(frames[0], geometry, topology) if len(frames) == 1 else (),
+        still=codes[0],
         neutral=neutral,
         pose_frame=pose_frame,
         limits=limits_of(codes),

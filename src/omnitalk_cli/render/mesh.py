@@ -16,11 +16,12 @@ import numpy as np
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.bank import MeshBank, bank_of
 from omnitalk_cli.render.base import Picture
-from omnitalk_cli.render.cavity import draw_cavity, shortage
+from omnitalk_cli.render.cavity import draw_cavity, opacity
 from omnitalk_cli.render.compositor import cross_fade, lay_patch, warp_base
 from omnitalk_cli.render.features import Features, features_of
 from omnitalk_cli.render.flow import TargetFlow
 from omnitalk_cli.render.geometry import Geometry
+from omnitalk_cli.render.lids import draw_eyes, hold_eyes
 from omnitalk_cli.render.limits import limit_blinks
 from omnitalk_cli.render.patches import patch_mask, warp_patch
 from omnitalk_cli.render.plan import BLOCK, Step
@@ -48,14 +49,14 @@ class MeshRenderer:
         if self.limit:
             codes = limit_blinks(bank.limits.apply(codes), bank.neutral)
         if self.workers <= 1:
-            for target, index, step in _schedule(bank, codes):
-                yield draw_frame(bank, target, index, step)
+            for target, index, step, held in _schedule(bank, codes):
+                yield draw_frame(bank, target, index, step, held)
             return
         with ThreadPoolExecutor(self.workers) as pool:
             waiting: deque[Future[Picture]] = deque()
             try:
-                for target, index, step in _schedule(bank, codes):
-                    waiting.append(pool.submit(draw_frame, bank, target, index, step))
+                for target, index, step, held in _schedule(bank, codes):
+                    waiting.append(pool.submit(draw_frame, bank, target, index, step, held))
                     if len(waiting) > 2 * self.workers:
                         yield waiting.popleft().result()
                 while waiting:
@@ -65,21 +66,32 @@ class MeshRenderer:
                     future.cancel()
 
 
-def _schedule(bank: MeshBank, codes: Float) -> Iterator[tuple[Geometry, int, Step]]:
-    """Every frame's geometry (one block of them at a time), its place in it and its sources."""
+def _schedule(
+    bank: MeshBank, codes: Float
+) -> Iterator[tuple[Geometry, int, Step, Geometry | None]]:
+    """What ``draw_frame`` needs for every frame; geometry is made one block of them at a time."""
 
     def features(start: int, stop: int) -> Features:
         return features_of(bank.geometry_of(codes[start:stop]))
 
     target: Geometry | None = None
+    held: Geometry | None = None
     for frame, step in enumerate(bank.planner.steps(features, len(codes))):
         if target is None or frame % BLOCK == 0:
-            target = bank.geometry_of(codes[frame : frame + BLOCK])
-        yield target, frame % BLOCK, step
+            block = codes[frame : frame + BLOCK]
+            target = bank.geometry_of(block)
+            held = bank.geometry_of(hold_eyes(block, bank.still)) if bank.eye_looks else None
+        yield target, frame % BLOCK, step, held
 
 
-def draw_frame(bank: MeshBank, target: Geometry, index: int, step: Step) -> Picture:
-    """Draw frame ``index`` of ``target`` from the sources of ``step`` → [S,S,3], S = frame_size."""
+def draw_frame(
+    bank: MeshBank, target: Geometry, index: int, step: Step, held: Geometry | None = None
+) -> Picture:
+    """Draw frame ``index`` of ``target`` from the sources of ``step`` → [S,S,3], S = frame_size.
+
+    ``held``: the same with the eyes of a still, which are then drawn instead of warped.
+    """
+    seen, target = target, held or target
     flow = TargetFlow(bank.grid, target, index)
 
     def base(key: int) -> Picture:
@@ -102,10 +114,13 @@ def draw_frame(bank: MeshBank, target: Geometry, index: int, step: Step) -> Pict
         patch = warp_patch(crops[source], to_source, region, bank.pixels)
         rows, columns = region.pixels(round(bank.grid.cell))
         lay_patch(picture[rows, columns], patch, mask)
-    amount = shortage(float(target.opening[index]), float(bank.geometry.opening[step.mouth]))
+    opening = float(bank.geometry.opening[step.mouth])
+    amount = opacity(bank.mouth_look, float(target.opening[index]), opening)
     if amount > 0:
         inner = vertices[bank.inner_lips]
-        draw_cavity(picture, inner, flow.scale, bank.lip_colour, amount)
+        draw_cavity(picture, inner, target, index, bank.neutral, bank.mouth_look, amount)
+    if held is not None:
+        draw_eyes(picture, held, seen, index, bank.eye_looks, bank.grid.topology)
     if bank.frame_size != bank.size:
         picture = np.asarray(cv2.resize(picture, (bank.frame_size,) * 2), np.uint8)
     return picture
