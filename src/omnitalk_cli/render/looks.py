@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from omnitalk_cli.render.cavity import GREY, MouthLook, own_teeth
+from omnitalk_cli.render.cavity import GREY, MouthLook
 from omnitalk_cli.render.geometry import Geometry
+from omnitalk_cli.render.own_teeth import own_teeth
 from omnitalk_cli.render.topology import LIDS, LIPS_INNER, LIPS_OUTER, Topology
 from omnitalk_cli.types import Float
 
@@ -46,7 +47,7 @@ def mouth_look(
     own = None
     if still:
         contour = geometry.vertices[0, inner]
-        own = own_teeth(frames[0], contour, geometry, 0, neutral, skin)
+        own = own_teeth(frames[0], contour, geometry, neutral, skin)
     return MouthLook(
         lips=np.median(lips, axis=0).astype(np.float32),
         teeth=teeth_colour(skin, white),

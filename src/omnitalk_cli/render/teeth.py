@@ -1,7 +1,7 @@
 """Teeth as a person-independent solid model: two arches of crowns behind the lips.
 
 Sizes are textbook means of adult teeth in millimetres, brought to eye distances (outer corners,
-about 90 mm apart). The upper arch belongs to the skull; the lower one follows chin and lower lip.
+about 90 mm apart). The upper arch belongs to the skull; the lower one follows the chin.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ UPPER_BEND, LOWER_BEND = 0.026, 0.030  # the arch falls back by bend · x² (mm)
 OVERHANG = 3.0  # the upper edges hang this far below the closed lips' line
 OVERBITE, OVERJET = 0.6, 2.5  # the lower edges stand this far above and behind the upper ones
 BEHIND_LIPS = 6.0
-# Points that go with the jaw: the chin's skin lags behind it, the lower lip runs ahead.
-_JAW = np.array([152, 175, 199, 17, 84, 314])
+JAW_FOLLOWS_CHIN = 1.2  # the chin's skin lags behind the jaw
+_CHIN = np.array([152, 175, 199, 148, 377])
 _LIP_LINE = np.array([13, 14])
 # Half a crown's outline: share of the width, share of the height (0: gum, 1: edge).
 _OUTLINE = ((0.0, -0.04), (0.26, 0.0), (0.43, 0.12), (0.5, 0.55), (0.49, 0.84), (0.43, 0.96),
@@ -60,7 +60,7 @@ def jaws_of(geometry: Geometry, index: int, neutral: Float, raised: float = 0.0)
     lips = neutral[_LIP_LINE].mean(axis=0)
     home = lips + MILLIMETRE * np.array([0, -OVERHANG, -BEHIND_LIPS], np.float32)
     home[1] += raised
-    jaw = (geometry.local[index, _JAW] - neutral[_JAW]).mean(axis=0)
+    jaw = JAW_FOLLOWS_CHIN * (geometry.local[index, _CHIN] - neutral[_CHIN]).mean(axis=0)
     jaw[2] *= 0.3  # the tracker's depth is unsure
     below = home + MILLIMETRE * np.array([0, OVERBITE, -OVERJET], np.float32) + jaw
 
