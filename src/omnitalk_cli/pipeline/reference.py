@@ -28,6 +28,7 @@ from omnitalk_cli.pipeline.reference_pictures import (
     scan_faces,
     track,
 )
+from omnitalk_cli.pipeline.reference_quality import usable_pictures
 from omnitalk_cli.pipeline.reference_store import FORMAT, load_reference, save_reference
 from omnitalk_cli.pipeline.reference_text import sidecar, transcript
 from omnitalk_cli.pipeline.reference_window import Window, best_window, is_silent
@@ -39,7 +40,7 @@ Notes = Callable[[str], None]
 
 MAX_SECONDS = 10.0
 # Raise it when the features of the same clip come out differently: it is part of the cache's key.
-EXTRACTOR_VERSION = 2
+EXTRACTOR_VERSION = 3
 _SCAN_SECONDS = 120.0  # of a long clip, the part in which the best window is looked for
 _STILL_FPS = Fraction(5)
 _CACHE_BYTES = 2_000_000_000
@@ -111,6 +112,9 @@ def extract_reference(
     progress("fit the face model", 0, 1)
     fit = fit_codes(pictures.landmarks, FaceRig.load())
     progress("fit the face model", 1, 1)
+    usable = usable_pictures(
+        pictures, fit.codes, name=path.name, still=info.is_image, notes=notes
+    )
     person = mattes(pictures, progress)
     # Exactly as much sound as there are pictures.
     samples = round(len(pictures.frames) / pictures.fps * SAMPLE_RATE)
@@ -126,7 +130,7 @@ def extract_reference(
         neutral=fit.neutral,
         frames=pictures.frames,
         mattes=person,
-        sharpness=pictures.sharpness,
+        sharpness=np.where(usable, np.maximum(pictures.sharpness, 1e-3), 0).astype(np.float32),
         fps=float(pictures.fps),
         frame_size=options.frame_size,
         crop=pictures.crop,
@@ -179,6 +183,8 @@ def _usable_seconds(info: MediaInfo, sound: MediaInfo) -> float:
     """How long picture and sound both last. Raises InputError when that is not enough."""
     if not info.has_video:
         raise InputError(f"{info.path}: holds no picture; give a clip in which a person is seen")
+    if info.is_image and sound is info:
+        raise InputError(f"{info.path}: a still picture has no voice; give one with --ref-audio")
     if not sound.has_audio:
         raise InputError(
             f"{sound.path}: has no sound track; use a clip in which the person speaks, or give "
@@ -201,6 +207,10 @@ def _hear(sound: MediaInfo, seconds: float, options: ExtractOptions, notes: Note
         seconds = max(seconds, options.start + options.seconds)
     audio = decode_audio(sound.path, seconds=seconds, info=sound, warn=notes)
     if is_silent(audio, SAMPLE_RATE):
+        if options.audio:
+            raise InputError(
+                f"{sound.path}: nothing is heard in it; give a recording of the person's voice"
+            )
         raise InputError(
             f"{sound.path}: its sound track is silent; use a clip in which the person speaks, or "
             "give the voice with --ref-audio"

@@ -108,6 +108,8 @@ def bank_of(reference: Reference, *, progress: Progress = silent) -> MeshBank:
     indices = np.linspace(0, count - 1, min(count, MOST_FRAMES)).round().astype(int)
     if len(set(reference.frames)) == 1:  # a still picture, repeated for as long as the voice lasts
         indices = indices[:1]
+    elif (usable := reference.sharpness[indices] > 0).any():  # 0: the face is hidden there
+        indices = indices[usable]
     side = max(GRID, round(reference.frame_size / GRID) * GRID)  # whole pixels per grid cell
     zoom = side / reference.frame_size
     home = reference.pose_frame

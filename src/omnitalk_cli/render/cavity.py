@@ -72,6 +72,7 @@ class MouthLook:
 
     lips: Float
     teeth: Float
+    softness: float = 0.006
     still: bool = False
     own: OwnTeeth | None = None
 
@@ -113,8 +114,10 @@ def draw_cavity(
     jaws = jaws_of(geometry, index, neutral, look.own.raised if look.own else 0.0)
     canvas = Canvas(low=low.astype(np.float32), shape=area.shape[:2], scale=scale)
     drawn = _paint(canvas, inner, jaws, look)
+    if look.softness * scale > 0.8:
+        drawn = canvas.blur(drawn, 0.7 * look.softness)
     inside = np.clip(drawn, 0, 255).astype(np.uint8)
-    soft = cv2.GaussianBlur(canvas.fill([inner]), (0, 0), max(0.6, 0.006 * scale)) * amount
+    soft = canvas.blur(canvas.fill([inner]), look.softness) * amount
     area[...] = cv2.blendLinear(inside, np.ascontiguousarray(area), soft, 1 - soft)
 
 
@@ -190,7 +193,7 @@ def _paint(canvas: Canvas, inner: Float, jaws: Jaws, look: MouthLook) -> Float:
     rim = 1 - ramp(gap - beneath, 0.0, np.maximum(0.022 * canvas.scale, 1))
     colour = _over(colour, lips * np.array([0.84, 0.68, 0.70], np.float32), 0.75 * rim)
     under = 1 - ramp(beneath, 0.0, 0.035 * canvas.scale)
-    colour = colour * (1 - 0.45 * under)[..., None]
+    colour = colour * (1 - (0.25 if own else 0.45) * under)[..., None]
     corner = ramp(np.abs(across), 0.72, 1.0)
     return np.asarray(colour * (1 - 0.5 * corner)[..., None], np.float32)
 

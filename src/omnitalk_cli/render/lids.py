@@ -23,6 +23,7 @@ from omnitalk_cli.render.topology import LIDS, Topology
 from omnitalk_cli.types import Float
 
 IRIS_RADIUS = 0.066  # eye distances: 11.8 mm across
+GAZE_GAIN = 0.8  # the tracker exaggerates: less than all of it comes closest to filmed eyes
 CATCH_LIGHT_FOLLOWS = 0.55
 # Eye distances: the lid's rim with its lashes, which is not stretched; how far the skin above and
 # below gives way; beyond the corners.
@@ -194,7 +195,7 @@ def draw_eyes(
     scale = float(target.scale[index])
     for number, (look, ring) in enumerate(zip(looks, LIDS, strict=True)):
         places = topology.places(ring)
-        shift = target.irises[index, number] - held.irises[index, number]
+        shift = GAZE_GAIN * (target.irises[index, number] - held.irises[index, number])
         before, after = held.vertices[index, places], target.vertices[index, places]
         off = look.offset * scale
         _draw_eye(picture, before + off, after + off, shift, look, scale)

@@ -51,9 +51,29 @@ def mouth_look(
     return MouthLook(
         lips=np.median(lips, axis=0).astype(np.float32),
         teeth=teeth_colour(skin, white),
+        softness=softness(frames[keys[0]], geometry, int(keys[0])),
         still=still,
         own=own,
     )
+
+
+def softness(frame: NDArray[np.uint8], geometry: Geometry, index: int) -> float:
+    """Blur (sigma in eye distances) with which drawn edges look like those around the eyes.
+
+    Where a picture has little more contrast between one and two pixels than between two and four,
+    it is soft.
+    """
+    scale = float(geometry.scale[index])
+    left, top = geometry.irises[index].min(axis=0) - np.array([0.25, 0.15]) * scale
+    right, bottom = geometry.irises[index].max(axis=0) + np.array([0.25, 0.15]) * scale
+    rows = slice(max(0, int(top)), max(2, int(bottom)))
+    eyes = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[rows, max(0, int(left)) : max(2, int(right))]
+    if min(eyes.shape) < 8:
+        return 0.006
+    grey = eyes.astype(np.float32)
+    one, two = (cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in (1.0, 2.0))
+    detail = float((grey - one).std() / max(float((one - two).std()), 1e-3))
+    return float(np.interp(detail, [0.5, 0.9], [1.9, 0.7])) / scale
 
 
 def lip_colour(frame: NDArray[np.uint8], outer: Float, inner: Float) -> Float:

@@ -19,7 +19,7 @@ from omnitalk_cli.render.plate import fill_smoothly
 from omnitalk_cli.render.teeth import jaws_of
 from omnitalk_cli.types import Float
 
-MIN_SHOWN = 2.0  # opening (per cent of the eye distance) below which no tooth can be made out
+MIN_SHOWN = 4.0  # opening (per cent of the eye distance) below which no tooth can be made out
 SHARES = 32  # rows from the upper to the lower lip
 BRIGHT = 0.62  # of the skin, and of the brightest row: teeth
 MARGIN = 0.10  # eye distances that a row is continued beyond what is seen

@@ -24,6 +24,7 @@ UPPER_BEND, LOWER_BEND = 0.026, 0.030  # the arch falls back by bend · x² (mm)
 OVERHANG = 3.0  # the upper edges hang this far below the closed lips' line
 OVERBITE, OVERJET = 0.6, 2.5  # the lower edges stand this far above and behind the upper ones
 BEHIND_LIPS = 6.0
+MOST_SHOWN = 6.0  # of the lower teeth above the lip
 JAW_FOLLOWS_CHIN = 1.2  # the chin's skin lags behind the jaw
 _CHIN = np.array([152, 175, 199, 148, 377])
 _LIP_LINE = np.array([13, 14])
@@ -63,6 +64,8 @@ def jaws_of(geometry: Geometry, index: int, neutral: Float, raised: float = 0.0)
     jaw = JAW_FOLLOWS_CHIN * (geometry.local[index, _CHIN] - neutral[_CHIN]).mean(axis=0)
     jaw[2] *= 0.3  # the tracker's depth is unsure
     below = home + MILLIMETRE * np.array([0, OVERBITE, -OVERJET], np.float32) + jaw
+    # Where lips round far open the chin hardly sinks; the lower lip still covers most of the teeth.
+    below[1] = min(below[1], geometry.local[index, _LIP_LINE[1], 1] + MILLIMETRE * MOST_SHOWN)
 
     def posed(points: Float) -> Float:
         return geometry.posed(index, points.reshape(-1, 3)).reshape(*points.shape[:-1], 2)
