@@ -112,9 +112,7 @@ def extract_reference(
     progress("fit the face model", 0, 1)
     fit = fit_codes(pictures.landmarks, FaceRig.load())
     progress("fit the face model", 1, 1)
-    usable = usable_pictures(
-        pictures, fit.codes, name=path.name, still=info.is_image, notes=notes
-    )
+    usable = usable_pictures(pictures, fit.codes, name=path.name, still=info.is_image, notes=notes)
     person = mattes(pictures, progress)
     # Exactly as much sound as there are pictures.
     samples = round(len(pictures.frames) / pictures.fps * SAMPLE_RATE)

@@ -24,7 +24,7 @@ FOREIGN, FOREIGN_SHARE = 45.0, 0.25  # grey levels; share of the face that diffe
 FEWEST = 8  # pictures from which the usual face is known
 LEAST_SHARE = 0.3  # of the pictures must be usable
 # Redness of the lips over the skin's, of the usual: below, a hand of the same colour covers them.
-LEAST_LIPS, TOO_PALE = 0.2, 0.02
+LEAST_LIPS, TOO_PALE = 0.3, 0.05
 _LIPS = np.array([[0, 13], [17, 14], [37, 82], [267, 312], [84, 87], [314, 317]])
 _SKIN = np.array([164, 18, 200, 205, 425])
 _OVAL = np.array([10, 297, 284, 389, 454, 361, 397, 378, 152, 149, 172, 132, 234, 162, 54, 67])

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.appearance import learn_appearance
+from omnitalk_cli.render.cavity import MouthLook
 from omnitalk_cli.render.compositor import Layer
 from omnitalk_cli.render.features import Features, features_of, mouth_inputs
 from omnitalk_cli.render.flow import GRID, FlowGrid, TargetFlow, build_grid
 from omnitalk_cli.render.geometry import Geometry, geometry_of
-from omnitalk_cli.render.looks import MouthLook, mouth_look
 from omnitalk_cli.render.lids import EyeLook, learn_eyes
 from omnitalk_cli.render.limits import PoseLimits, limits_of
+from omnitalk_cli.render.looks import mouth_look
 from omnitalk_cli.render.patches import Crop, PatchKind, cut, patch_mask, warp_patch
 from omnitalk_cli.render.plan import Planner, build_planner
 from omnitalk_cli.render.plate import Plate, build_plate

@@ -183,7 +183,9 @@ def _paint(canvas: Canvas, inner: Float, jaws: Jaws, look: MouthLook) -> Float:
         # Neighbours meet in a faint line: a crown is a little darker at its sides.
         middles = crowns.mean(axis=1, keepdims=True)
         lit = part * LIT[list(ranks)]
-        shade = canvas.fill([*crowns, *(middles + 0.75 * (crowns - middles))], [*(0.87 * lit), *lit])
+        shade = canvas.fill(
+            [*crowns, *(middles + 0.75 * (crowns - middles))], [*(0.87 * lit), *lit]
+        )
         cover = canvas.blur(canvas.fill(crowns), 0.004)
         shade = canvas.blur(shade, 0.008) / np.maximum(canvas.blur(cover, 0.008), 0.1)
         enamel = (shade * (0.45 + 0.55 * light))[..., None] * look.teeth

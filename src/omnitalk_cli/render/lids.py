@@ -112,7 +112,12 @@ def _learn_eye(frame: NDArray[np.uint8], lids: Float, iris: Float, scale: float)
             white &= grey >= 0.75 * np.median(grey[white])
         if white.any():
             ball = fill_smoothly(area, white.astype(np.float32))
-        bright = in_iris & wide_open & (distance < 0.95) & (grey > np.median(grey[in_iris]) + CATCH_LIGHT)
+        bright = (
+            in_iris
+            & wide_open
+            & (distance < 0.95)
+            & (grey > np.median(grey[in_iris]) + CATCH_LIGHT)
+        )
         bright = cv2.dilate(bright.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         whole = _complete(area, in_iris & ~bright, centre)
         extra = np.where((bright & seen)[..., None], area.astype(np.int16) - whole, 0)
@@ -173,7 +178,7 @@ def _complete(
         np.stack([2 * x - columns, rows], axis=-1),
     ):
         mirrored = sample(area, places)
-        valid = sample(known.astype(np.uint8) * 255, places) > 200
+        valid = sample(np.where(known, 255, 0).astype(np.uint8), places) > 200
         fresh = valid & ~have
         filled[fresh] = mirrored[fresh]
         have |= fresh
@@ -253,7 +258,7 @@ def _draw_eye(
         float(np.linalg.norm(shift)) / (0.012 * scale),
     )
     if open_.any() and change > 0:
-        ball = _eyeball(look, along, over, length, scale, shift @ axis, shift @ up)
+        ball = _eyeball(look, along, over, length, scale, float(shift @ axis), float(shift @ up))
         shade = np.exp(-np.maximum(-above, 0) / (0.025 * scale)) * closing
         ball = ball * (1 - 0.4 * shade)[..., None]
         weight = (open_ * min(1.0, change))[..., None]
