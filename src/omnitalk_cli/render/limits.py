@@ -21,7 +21,7 @@ MARGINS = np.array(
 )  # fmt: skip
 # From one picture: what a warp of it still bears.
 STILL_MARGINS = np.array(
-    [np.radians(10), np.radians(15), np.radians(8), 0.3, 0.3, 0.1], np.float32
+    [np.radians(10), np.radians(15), np.radians(8), 0.3, 0.2, 0.1], np.float32
 )  # fmt: skip
 
 
