@@ -280,7 +280,7 @@ def test_picture_with_other_sound(tmp_path: Path, clip: Path) -> None:
     picture = tmp_path / "face.png"
     frame = face_frames(1, 320, 240, [FACE])[0]
     cv2.imwrite(str(picture), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    with pytest.raises(InputError, match="no sound track"):
+    with pytest.raises(InputError, match="a still picture has no voice"):
         extract_reference(picture, options=SMALL)
     reference = extract_reference(picture, options=replace(SMALL, audio=clip, ref_text="hi"))
     assert len(reference.frames) >= 2 and len(set(reference.frames)) == 1

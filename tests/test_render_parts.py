@@ -8,7 +8,7 @@ import pytest
 from omnitalk_cli.face.codes import CODE_INDEX
 from omnitalk_cli.face.rig import FaceRig
 from omnitalk_cli.render.appearance import learn_appearance
-from omnitalk_cli.render.cavity import draw_cavity, shortage
+from omnitalk_cli.render.cavity import MouthLook, draw_cavity, shortage
 from omnitalk_cli.render.compositor import cross_fade, lay_patch
 from omnitalk_cli.render.features import features_of, mouth_distance
 from omnitalk_cli.render.flow import GRID, TargetFlow, build_grid
@@ -218,7 +218,10 @@ def test_cavity_is_drawn_only_where_the_mouth_is_open() -> None:
     made = geometry(codes_with(1, jawOpen=0.9))
     inner = made.vertices[0, TOPOLOGY.places(LIPS_INNER)]
     picture = np.full((SIDE, SIDE, 3), 180, np.uint8)
-    draw_cavity(picture, inner, 80.0, np.array([170.0, 90, 90], np.float32), 1.0)
+    look = MouthLook(
+        lips=np.array([170.0, 90, 90], np.float32), teeth=np.array([200.0, 195, 180], np.float32)
+    )
+    draw_cavity(picture, inner, made, 0, FaceRig.load().mean, look, 1.0)
     changed = (picture != 180).any(axis=-1)
     low, high = inner.min(axis=0), inner.max(axis=0)
     rows, columns = np.nonzero(changed)

@@ -79,7 +79,8 @@ class Reference:
     stored frames (x right, y down, z in the same unit, smaller is nearer); ``neutral`` [478,3] the
     personal neutral face in eye distances (y up); ``frames`` N JPEG pictures, square, side
     ``frame_size``; ``mattes`` N JPEG grey pictures of the person (255 inside), the same size or
-    smaller; ``sharpness`` [N] (variance of the Laplacian in the face box).
+    smaller; ``sharpness`` [N] (variance of the Laplacian in the face box; 0 where the face is
+    hidden or turned away: such pictures are not shown).
     ``transcript`` is empty when it is not known. ``words`` may be empty. ``surroundings`` are
     missing in features of format 1.
     """

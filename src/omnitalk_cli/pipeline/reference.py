@@ -28,6 +28,7 @@ from omnitalk_cli.pipeline.reference_pictures import (
     scan_faces,
     track,
 )
+from omnitalk_cli.pipeline.reference_quality import usable_pictures
 from omnitalk_cli.pipeline.reference_store import FORMAT, load_reference, save_reference
 from omnitalk_cli.pipeline.reference_text import sidecar, transcript
 from omnitalk_cli.pipeline.reference_window import Window, best_window, is_silent
@@ -112,6 +113,7 @@ def extract_reference(
     progress("fit the face model", 0, 1)
     fit = fit_codes(pictures.landmarks, FaceRig.load())
     progress("fit the face model", 1, 1)
+    usable = usable_pictures(pictures, fit.codes, name=path.name, still=info.is_image, notes=notes)
     person = mattes(pictures, progress)
     around = surroundings(info, pictures)
     # Exactly as much sound as there are pictures.
@@ -128,7 +130,7 @@ def extract_reference(
         neutral=fit.neutral,
         frames=pictures.frames,
         mattes=person,
-        sharpness=pictures.sharpness,
+        sharpness=np.where(usable, np.maximum(pictures.sharpness, 1e-3), 0).astype(np.float32),
         fps=float(pictures.fps),
         frame_size=options.frame_size,
         crop=pictures.crop,
@@ -182,6 +184,8 @@ def _usable_seconds(info: MediaInfo, sound: MediaInfo) -> float:
     """How long picture and sound both last. Raises InputError when that is not enough."""
     if not info.has_video:
         raise InputError(f"{info.path}: holds no picture; give a clip in which a person is seen")
+    if info.is_image and sound is info:
+        raise InputError(f"{info.path}: a still picture has no voice; give one with --ref-audio")
     if not sound.has_audio:
         raise InputError(
             f"{sound.path}: has no sound track; use a clip in which the person speaks, or give "
@@ -204,6 +208,10 @@ def _hear(sound: MediaInfo, seconds: float, options: ExtractOptions, notes: Note
         seconds = max(seconds, options.start + options.seconds)
     audio = decode_audio(sound.path, seconds=seconds, info=sound, warn=notes)
     if is_silent(audio, SAMPLE_RATE):
+        if options.audio:
+            raise InputError(
+                f"{sound.path}: nothing is heard in it; give a recording of the person's voice"
+            )
         raise InputError(
             f"{sound.path}: its sound track is silent; use a clip in which the person speaks, or "
             "give the voice with --ref-audio"

@@ -30,6 +30,7 @@ from omnitalk_cli.types import Crop, Float
 
 MAX_FPS = 30
 MIN_SECONDS = 1.0
+LEAST_FACE, SMALL_FACE = 24, 80  # pixels from brow to chin in the source
 _SCAN_SIDE = 1920  # longer side of the pictures in which faces are looked for
 _JPEG_QUALITY, _MATTE_QUALITY = 95, 90
 _SHORT_SCAN_RATE, _LONG_SCAN_RATE = 4.0, 2.0
@@ -126,6 +127,14 @@ def choose(
             f"{name}: {len(crowd)} faces; following the most visible one, number "
             f"{crowd.index(chosen.track)} from the left (--face N chooses another)"
         )
+    side = float(np.median([box.side for box in chosen.track.boxes]))
+    if side < LEAST_FACE:
+        raise InputError(
+            f"{name}: the face is only {side:.0f} pixels high; {LEAST_FACE} are needed, and from "
+            f"{SMALL_FACE} on it looks sharp"
+        )
+    if side < SMALL_FACE:
+        notes(f"{name}: the face is only {side:.0f} pixels high and will look soft")
     return chosen
 
 

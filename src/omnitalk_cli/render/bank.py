@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.progress import Progress, silent
-from omnitalk_cli.render.appearance import Appearance, learn_appearance
-from omnitalk_cli.render.cavity import lip_colour
+from omnitalk_cli.render.cavity import MouthLook
 from omnitalk_cli.render.compositor import Layer
 from omnitalk_cli.render.features import (
     Features,
@@ -22,46 +21,23 @@ from omnitalk_cli.render.features import (
     mouth_inputs,
     residual_inputs,
 )
-from omnitalk_cli.render.flow import GRID, FlowGrid, Region, TargetFlow, build_grid
+from omnitalk_cli.render.flow import GRID, FlowGrid, build_grid
 from omnitalk_cli.render.geometry import Geometry, geometry_of
+from omnitalk_cli.render.learning import PartModel, learn_part, learn_residual_of
+from omnitalk_cli.render.lids import EyeLook, learn_eyes
 from omnitalk_cli.render.limits import PoseLimits, limits_of
-from omnitalk_cli.render.patches import Crop, PatchKind, cut, patch_mask, warp_patch
+from omnitalk_cli.render.looks import mouth_look
+from omnitalk_cli.render.patches import Crop, PatchKind, cut
 from omnitalk_cli.render.plan import Planner, build_planner
 from omnitalk_cli.render.plate import Plate, build_plate
-from omnitalk_cli.render.residual import FLOW_SIDE, MOST_PAIRS, Residual, learn_residual
-from omnitalk_cli.render.sampling import displaced, pixel_grid, sample
+from omnitalk_cli.render.residual import Residual
+from omnitalk_cli.render.sampling import pixel_grid
 from omnitalk_cli.render.topology import BROWS, LIPS_OUTER, build_topology
 from omnitalk_cli.types import Float, PoseFrame, Reference
 
 MOST_FRAMES = 300
 MOST_KEYS = 24
-TEXTURE = (48, 36)  # width and height of learned textures
 SHARPEN = 0.45
-
-
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """The expected look of a part: textures over ``region`` of bank frame ``index``."""
-
-    appearance: Appearance
-    index: int
-    region: Region
-
-    def correction(self, inputs: Float, source: int, points: Float, flow: Float) -> Float:
-        """What to add [g,g,3] to bank picture ``source`` at the grid cells ``points`` [g,g,2],
-        which ``flow`` [g,g,2] takes to the frame of the textures."""
-        texture = self.appearance.correction(inputs, source)
-        height, width = texture.shape[:2]
-        cell = float(points[0, 1, 0] - points[0, 0, 0])
-        rows, columns = self.region.rows, self.region.columns
-        low = np.array([columns.start, rows.start], np.float32) * cell
-        span = np.array([columns.stop - columns.start, rows.stop - rows.start]) * cell
-        places = (points + flow - low + 0.5) / span * np.array([width, height]) - 0.5
-        found = cv2.remap(
-            texture, places.astype(np.float32), None, cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )  # type: ignore[call-overload]  # fmt: skip
-        return np.asarray(found, np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +58,17 @@ class MeshBank:
     plate: Plate | None
     mouth_kind: PatchKind
     mouths: tuple[Crop, ...]
-    mouth_look: Look | None
+    mouth_model: PartModel | None
     eye_kind: PatchKind
     eyes: tuple[Crop, ...]
-    eye_look: Look | None
+    eye_model: PartModel | None
     planner: Planner
     residual: Residual | None
     inputs: Float
     inner_lips: NDArray[np.int64]
-    lip_colour: Float
+    mouth_look: MouthLook
+    eye_looks: tuple[EyeLook, ...]  # of a still alone: its eyes are drawn
+    still: Float  # [61] the codes of its picture
     neutral: Float
     pose_frame: PoseFrame
     limits: PoseLimits
@@ -143,6 +121,10 @@ def bank_of(reference: Reference, *, progress: Progress = silent) -> MeshBank:
     if count == 0:
         raise InputError(f"{reference.source_name} holds no picture to render from: extract again")
     indices = np.linspace(0, count - 1, min(count, MOST_FRAMES)).round().astype(int)
+    if len(set(reference.frames)) == 1:  # a still picture, repeated for as long as the voice lasts
+        indices = indices[:1]
+    elif (usable := reference.sharpness[indices] > 0).any():  # 0: the face is hidden there
+        indices = indices[usable]
     side = max(GRID, round(reference.frame_size / GRID) * GRID)  # whole pixels per grid cell
     zoom = side / reference.frame_size
     home = reference.pose_frame
@@ -191,6 +173,7 @@ def build_bank(
     S must be a multiple of 128. ``neutral`` and ``pose_frame`` as in ``Reference``, in pixels of
     these pictures; ``frame_size`` is the side of the pictures to give out (default S).
     """
+    plate = build_plate(frames, mattes)  # never read between its pixels
     frames = [sharpened(frame) for frame in frames]
     size = frames[0].shape[0]
     topology = build_topology(neutral)
@@ -198,7 +181,6 @@ def build_bank(
     geometry = geometry_of(codes, neutral, pose_frame, topology)
     features = features_of(geometry)
     keys = choose_keys(features, sharpness)
-    plate = build_plate(frames, mattes)
     layers = [
         Layer(picture=frames[key] if plate is None else np.dstack([frames[key], mattes[key]]))
         for key in keys
@@ -216,10 +198,12 @@ def build_bank(
 
     mouth_kind = PatchKind(groups=(lips,), grow=(1.65, 1.8), feather=0.07, gaze=False)
     mouths = crops(lips)
-    mouth_look = _look(mouths, mouth_kind, geometry, features.opening, mouth_inputs(features), grid)
+    mouth_model = learn_part(
+        mouths, mouth_kind, geometry, features.opening, mouth_inputs(features), grid
+    )
     eye_kind = PatchKind(groups=eyes, grow=(1.25, 1.15), feather=0.05, gaze=True)
     eye_crops = crops(np.concatenate(eyes))
-    eye_look = _look(
+    eye_model = learn_part(
         eye_crops, eye_kind, geometry, features.openness.mean(axis=1), eye_inputs(features), grid
     )
     return MeshBank(
@@ -234,23 +218,21 @@ def build_bank(
         plate=plate,
         mouth_kind=mouth_kind,
         mouths=mouths,
-        mouth_look=mouth_look,
+        mouth_model=mouth_model,
         eye_kind=eye_kind,
         eyes=eye_crops,
-        eye_look=eye_look,
+        eye_model=eye_model,
         planner=build_planner(
-            take(features, keys), features, mouth_look.appearance if mouth_look else None
+            take(features, keys), features, mouth_model.appearance if mouth_model else None
         ),
-        residual=_learn_residual(frames, mattes, keys, geometry, features, grid),
+        residual=learn_residual_of(
+            frames, mattes, geometry, base_distance(features, take(features, keys)), keys, grid
+        ),
         inputs=residual_inputs(geometry),
         inner_lips=lips[len(LIPS_OUTER) :],
-        lip_colour=np.median(
-            [
-                lip_colour(frames[key], places[: len(LIPS_OUTER)], places[len(LIPS_OUTER) :])
-                for key, places in zip(keys, geometry.vertices[keys][:, lips], strict=True)
-            ],
-            axis=0,
-        ),
+        mouth_look=mouth_look(frames, keys, geometry, topology, neutral, still=len(frames) == 1),
+        eye_looks=learn_eyes(frames[0], geometry, topology) if len(frames) == 1 else (),
+        still=codes[0],
         neutral=neutral,
         pose_frame=pose_frame,
         limits=limits_of(codes),
@@ -262,63 +244,3 @@ def sharpened(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     take away."""
     soft = cv2.GaussianBlur(picture, (0, 0), 0.7)
     return np.asarray(cv2.addWeighted(picture, 1 + SHARPEN, soft, -SHARPEN, 0), np.uint8)
-
-
-def _look(
-    crops: tuple[Crop, ...],
-    kind: PatchKind,
-    geometry: Geometry,
-    openness: Float,
-    inputs: Float,
-    grid: FlowGrid,
-) -> Look | None:
-    """What the part looks like, learned from every frame's picture of it, small, warped onto the
-    frame that is as open as the upper quartile, so that the inside has room."""
-    index = int(np.argsort(openness)[int(0.75 * (len(crops) - 1))])
-    flow = TargetFlow(grid, geometry, index)
-    masked = patch_mask(kind, geometry.vertices[index], flow.scale, grid)
-    if masked is None:
-        return None
-    region, pixels = masked[0], pixel_grid(grid.size)
-    pictures = [
-        warp_patch(crop, flow.to(geometry, source, region=region, gaze=kind.gaze), region, pixels)
-        for source, crop in enumerate(crops)
-    ]
-    small = [cv2.resize(picture, TEXTURE, interpolation=cv2.INTER_AREA) for picture in pictures]
-    appearance = learn_appearance(np.stack(small), inputs)
-    if appearance is None:
-        return None
-    return Look(appearance=appearance, index=index, region=region)
-
-
-def _learn_residual(
-    frames: Sequence[NDArray[np.uint8]],
-    mattes: Sequence[NDArray[np.uint8]],
-    keys: NDArray[np.int64],
-    geometry: Geometry,
-    features: Features,
-    grid: FlowGrid,
-) -> Residual | None:
-    """Bank frames drawn from the keys that fit them best, and what is left then."""
-    count = len(frames)
-    distance = base_distance(features, take(features, keys))
-    near = np.abs(np.arange(count)[:, None] - keys[None]) < 6
-    distance = np.where(near, np.inf, distance)
-    targets = np.unique(np.linspace(0, count - 1, min(count, MOST_PAIRS)).round().astype(int))
-    pairs = [
-        (int(target), int(keys[distance[target].argmin()]))
-        for target in targets
-        if np.isfinite(distance[target].min())
-    ]
-    axis = (np.arange(FLOW_SIDE, dtype=np.float32) + 0.5) * (grid.size / FLOW_SIDE) - 0.5
-    pixels = np.stack(np.meshgrid(axis, axis), axis=-1)
-    side = (FLOW_SIDE, FLOW_SIDE)
-
-    def draw(target: int, source: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Float]:
-        flow = TargetFlow(grid, geometry, target).to(geometry, source)
-        warped = sample(frames[source], displaced(pixels, flow))
-        filmed = cv2.resize(frames[target], side, interpolation=cv2.INTER_AREA)
-        matte = cv2.resize(mattes[target], side, interpolation=cv2.INTER_AREA)
-        return np.asarray(filmed, np.uint8), warped, matte.astype(np.float32) / 255
-
-    return learn_residual(pairs, draw, residual_inputs(geometry), grid.size)

@@ -48,6 +48,14 @@ class Geometry:
     def __len__(self) -> int:
         return len(self.vertices)
 
+    def posed(self, index: int, points: Float) -> Float:
+        """Pixels [...,2] of ``points`` [...,3] that are given like ``local``, in one frame."""
+        turn = rotation_matrix(self.angles[index : index + 1])[0].T * self.scale[index]
+        flip = np.array([1, -1], np.float32)
+        known = (self.local[index, POSE_POINTS] @ turn)[:, :2] * flip
+        origin = (self.pose_points[index] - known).mean(axis=0)
+        return np.asarray((points @ turn)[..., :2] * flip + origin, np.float32)
+
 
 def geometry_of(
     codes: Float, neutral: Float, pose_frame: PoseFrame, topology: Topology

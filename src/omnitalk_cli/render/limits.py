@@ -6,7 +6,7 @@ pass unchanged inside the reference's range and bend softly towards a margin out
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,14 +19,20 @@ from omnitalk_cli.types import Float
 MARGINS = np.array(
     [np.radians(6), np.radians(8), np.radians(7), 0.15, 0.12, 0.06], np.float32
 )  # fmt: skip
+# From one picture: what a warp of it still bears.
+STILL_MARGINS = np.array(
+    [np.radians(10), np.radians(15), np.radians(8), 0.3, 0.2, 0.1], np.float32
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoseLimits:
-    """``low`` and ``high`` [6]: the pose range that the reference shows, in code units."""
+    """``low`` and ``high`` [6]: the pose range that the reference shows, in code units; ``margins``
+    [6] how far beyond it one may go."""
 
     low: Float
     high: Float
+    margins: Float = field(default_factory=MARGINS.copy)
 
     def apply(self, codes: Float) -> Float:
         """A copy of ``codes`` [N,61] whose pose stays within the range plus the margins.
@@ -35,16 +41,21 @@ class PoseLimits:
         """
         limited = np.array(codes, np.float32)
         pose = limited[:, POSE]
-        over = np.maximum(pose - self.high, 0) / MARGINS
-        under = np.maximum(self.low - pose, 0) / MARGINS
+        over = np.maximum(pose - self.high, 0) / self.margins
+        under = np.maximum(self.low - pose, 0) / self.margins
         inside = np.clip(pose, self.low, self.high)
-        limited[:, POSE] = inside + MARGINS * (np.tanh(over) - np.tanh(under))
+        limited[:, POSE] = inside + self.margins * (np.tanh(over) - np.tanh(under))
         return limited
 
 
 def limits_of(codes: Float) -> PoseLimits:
-    """The pose range of the reference's ``codes`` [N,61], without its last per cent of outliers."""
+    """The pose range of the reference's ``codes`` [N,61], without its last per cent of outliers.
+
+    A still has no range: it gets wider margins instead.
+    """
     pose = codes[:, POSE]
+    if np.ptp(pose, axis=0).max() == 0:  # a still picture
+        return PoseLimits(low=pose[0], high=pose[0], margins=STILL_MARGINS)
     return PoseLimits(low=np.quantile(pose, 0.01, axis=0), high=np.quantile(pose, 0.99, axis=0))
 
 

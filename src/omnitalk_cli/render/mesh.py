@@ -17,7 +17,7 @@ import numpy as np
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.bank import MeshBank, bank_of
 from omnitalk_cli.render.base import Matte, Picture
-from omnitalk_cli.render.cavity import draw_cavity, shortage
+from omnitalk_cli.render.cavity import draw_cavity, opacity
 from omnitalk_cli.render.compositor import (
     blend_coarse,
     cross_fade,
@@ -35,6 +35,7 @@ from omnitalk_cli.render.features import (
 )
 from omnitalk_cli.render.flow import Region, TargetFlow
 from omnitalk_cli.render.geometry import Geometry
+from omnitalk_cli.render.lids import draw_eyes, hold_eyes
 from omnitalk_cli.render.limits import limit_blinks
 from omnitalk_cli.render.patches import patch_mask, warp_patch
 from omnitalk_cli.render.plan import BLOCK, Step
@@ -45,19 +46,27 @@ Drawn = TypeVar("Drawn")
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A run of target frames: ``geometry`` and what pictures are chosen and corrected by."""
+    """A run of target frames: ``geometry`` and what their pictures are corrected by.
+
+    From a still, ``geometry`` keeps the eyes of its picture; those of ``eyes_wanted`` are drawn.
+    """
 
     geometry: Geometry
+    eyes_wanted: Geometry | None
     residual: Float
     mouth: Float
     eyes: Float
 
     @classmethod
-    def of(cls, geometry: Geometry) -> Block:
-        """Measure the frames of ``geometry``."""
+    def of(cls, bank: MeshBank, codes: Float) -> Block:
+        """The frames of ``codes`` [N,61]."""
+        wanted = bank.geometry_of(codes)
+        still = bool(bank.eye_looks)
+        geometry = bank.geometry_of(hold_eyes(codes, bank.still)) if still else wanted
         features = features_of(geometry)
         return cls(
             geometry=geometry,
+            eyes_wanted=wanted if still else None,
             residual=residual_inputs(geometry),
             mouth=mouth_inputs(features),
             eyes=eye_inputs(features),
@@ -125,7 +134,7 @@ def _schedule(bank: MeshBank, codes: Float) -> Iterator[tuple[Block, int, Step]]
     target: Block | None = None
     for frame, step in enumerate(bank.planner.steps(features, len(codes))):
         if target is None or frame % BLOCK == 0:
-            target = Block.of(bank.geometry_of(codes[frame : frame + BLOCK]))
+            target = Block.of(bank, codes[frame : frame + BLOCK])
         yield target, frame % BLOCK, step
 
 
@@ -177,9 +186,9 @@ def draw_frame(
     if step.other_weight > 0:
         picture = cross_fade(picture, base(step.other), step.other_weight)
     vertices = geometry.vertices[index]
-    for kind, crops, sources, look, wanted in (
-        (bank.mouth_kind, bank.mouths, step.mouth, bank.mouth_look, target.mouth),
-        (bank.eye_kind, bank.eyes, step.eyes, bank.eye_look, target.eyes),
+    for kind, crops, sources, model, wanted in (
+        (bank.mouth_kind, bank.mouths, step.mouth, bank.mouth_model, target.mouth),
+        (bank.eye_kind, bank.eyes, step.eyes, bank.eye_model, target.eyes),
     ):
         masked = patch_mask(kind, vertices, flow.scale, bank.grid)
         if masked is None:
@@ -190,18 +199,21 @@ def draw_frame(
             return flow.to(bank.geometry, frame, region=region, gaze=gaze)
 
         patches = [warp_patch(crops[k], to(k), region, bank.pixels) for k in sources]
-        if look is not None:
+        if model is not None:
             cells = bank.grid.points[region.rows, region.columns]
-            home = to(look.index)
+            home = to(model.index)
             for number, source in enumerate(sources):
-                more = look.correction(wanted[index], source, cells, home)
+                more = model.correction(wanted[index], source, cells, home)
                 patches[number] = tinted(patches[number], more)
         rows, columns = region.pixels(round(bank.grid.cell))
         lay_patch(picture[rows, columns], blend_coarse(*patches, unit=bank.size / 512), mask)
-    amount = shortage(float(geometry.opening[index]), float(bank.geometry.opening[step.mouth[0]]))
+    opening = float(bank.geometry.opening[step.mouth[0]])
+    amount = opacity(bank.mouth_look, float(geometry.opening[index]), opening)
     if amount > 0:
         inner = vertices[bank.inner_lips]
-        draw_cavity(picture, inner, flow.scale, bank.lip_colour, amount)
+        draw_cavity(picture, inner, geometry, index, bank.neutral, bank.mouth_look, amount)
+    if target.eyes_wanted is not None:
+        draw_eyes(picture, geometry, target.eyes_wanted, index, bank.eye_looks, bank.grid.topology)
     if bank.frame_size != bank.size:
         picture = np.asarray(cv2.resize(picture, (bank.frame_size,) * 2), np.uint8)
     return picture

@@ -81,7 +81,10 @@ def fill_smoothly(picture: NDArray[np.uint8], known: Float) -> NDArray[np.uint8]
         weight = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
         gain = np.minimum(1.0, 4 * weight) / np.maximum(weight, 1e-6)
         levels.append((value * gain[..., None], weight * gain))
-    filled: NDArray[Any] = levels[-1][0] / np.maximum(levels[-1][1], 1e-6)[..., None]
+    value, weight = levels[-1]
+    mean = value.sum(axis=(0, 1)) / max(float(weight.sum()), 1e-6)
+    filled: NDArray[Any] = value / np.maximum(weight, 1e-6)[..., None]
+    filled = np.where(weight[..., None] < 1e-3, mean, filled).astype(np.float32)
     for value, weight in reversed(levels[:-1]):
         coarse = cv2.resize(filled, weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
         filled = value + (1 - weight)[..., None] * coarse
