@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -112,8 +113,9 @@ def choose_keys(features: Features, sharpness: Float, most: int = MOST_KEYS) -> 
     return np.sort(candidates[chosen])
 
 
-def bank_of(reference: Reference, *, progress: Progress = silent) -> MeshBank:
-    """Make the bank of a reference, from at most 300 of its frames, evenly spread.
+def bank_of(reference: Reference, *, workers: int = 1, progress: Progress = silent) -> MeshBank:
+    """Make the bank of a reference, from at most 300 of its frames, evenly spread, with
+    ``workers`` threads.
 
     Raises ``InputError`` when the reference holds no picture or one that cannot be read.
     """
@@ -128,14 +130,20 @@ def bank_of(reference: Reference, *, progress: Progress = silent) -> MeshBank:
     side = max(GRID, round(reference.frame_size / GRID) * GRID)  # whole pixels per grid cell
     zoom = side / reference.frame_size
     home = reference.pose_frame
-    frames, mattes = [], []
-    for done, index in enumerate(indices):
-        frame = _decode(reference.frames[index], cv2.IMREAD_COLOR, reference.source_name)
+    name = reference.source_name
+
+    def picture_of(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        frame = _decode(reference.frames[index], cv2.IMREAD_COLOR, name)
         square = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), (side, side))
-        frames.append(np.asarray(square, np.uint8))
-        matte = _decode(reference.mattes[index], cv2.IMREAD_GRAYSCALE, reference.source_name)
-        mattes.append(np.asarray(cv2.resize(matte, (side, side)), np.uint8))
-        progress("bank", done + 1, len(indices))
+        matte = _decode(reference.mattes[index], cv2.IMREAD_GRAYSCALE, name)
+        return np.asarray(square, np.uint8), np.asarray(cv2.resize(matte, (side, side)), np.uint8)
+
+    pictures = []
+    with ThreadPoolExecutor(workers) as pool:
+        for done, picture in enumerate(pool.map(picture_of, indices), start=1):
+            pictures.append(picture)
+            progress("bank", done, len(indices))
+    frames, mattes = map(list, zip(*pictures, strict=True))
     return build_bank(
         frames=frames,
         mattes=mattes,
@@ -148,6 +156,7 @@ def bank_of(reference: Reference, *, progress: Progress = silent) -> MeshBank:
             scale=home.scale * zoom,
         ),
         frame_size=reference.frame_size,
+        workers=workers,
     )
 
 
@@ -167,24 +176,21 @@ def build_bank(
     neutral: Float,
     pose_frame: PoseFrame,
     frame_size: int | None = None,
+    workers: int = 1,
 ) -> MeshBank:
     """Bank of N pictures [S,S,3] RGB, mattes [S,S], ``codes`` [N,61], ``sharpness`` [N].
 
     S must be a multiple of 128. ``neutral`` and ``pose_frame`` as in ``Reference``, in pixels of
     these pictures; ``frame_size`` is the side of the pictures to give out (default S).
     """
-    plate = build_plate(frames, mattes)  # never read between its pixels
-    frames = [sharpened(frame) for frame in frames]
+    plain = frames
+    frames = [sharpened(frame) for frame in plain]
     size = frames[0].shape[0]
     topology = build_topology(neutral)
     grid = build_grid(size, topology)
     geometry = geometry_of(codes, neutral, pose_frame, topology)
     features = features_of(geometry)
     keys = choose_keys(features, sharpness)
-    layers = [
-        Layer(picture=frames[key] if plate is None else np.dstack([frames[key], mattes[key]]))
-        for key in keys
-    ]
     lips, lid_a, lid_b = grid.sharp_parts
     half = len(BROWS) // 2
     eyes = (
@@ -198,14 +204,24 @@ def build_bank(
 
     mouth_kind = PatchKind(groups=(lips,), grow=(1.65, 1.8), feather=0.07, gaze=False)
     mouths = crops(lips)
-    mouth_model = learn_part(
-        mouths, mouth_kind, geometry, features.opening, mouth_inputs(features), grid
-    )
     eye_kind = PatchKind(groups=eyes, grow=(1.25, 1.15), feather=0.05, gaze=True)
     eye_crops = crops(np.concatenate(eyes))
-    eye_model = learn_part(
-        eye_crops, eye_kind, geometry, features.openness.mean(axis=1), eye_inputs(features), grid
-    )
+    distance = base_distance(features, take(features, keys))
+    with ThreadPoolExecutor(workers) as pool:  # the longest first
+        left_over = pool.submit(learn_residual_of, frames, mattes, geometry, distance, keys, grid)
+        plates = pool.submit(build_plate, plain, mattes)  # never read between its pixels
+        mouth_models = pool.submit(
+            learn_part, mouths, mouth_kind, geometry, features.opening, mouth_inputs(features), grid
+        )
+        lids = features.openness.mean(axis=1)
+        eye_models = pool.submit(
+            learn_part, eye_crops, eye_kind, geometry, lids, eye_inputs(features), grid
+        )
+        plate, mouth_model = plates.result(), mouth_models.result()
+    layers = [
+        Layer(picture=frames[key] if plate is None else np.dstack([frames[key], mattes[key]]))
+        for key in keys
+    ]
     return MeshBank(
         size=size,
         frame_size=frame_size or size,
@@ -221,13 +237,11 @@ def build_bank(
         mouth_model=mouth_model,
         eye_kind=eye_kind,
         eyes=eye_crops,
-        eye_model=eye_model,
+        eye_model=eye_models.result(),
         planner=build_planner(
             take(features, keys), features, mouth_model.appearance if mouth_model else None
         ),
-        residual=learn_residual_of(
-            frames, mattes, geometry, base_distance(features, take(features, keys)), keys, grid
-        ),
+        residual=left_over.result(),
         inputs=residual_inputs(geometry),
         inner_lips=lips[len(LIPS_OUTER) :],
         mouth_look=mouth_look(frames, keys, geometry, topology, neutral, still=len(frames) == 1),

@@ -9,7 +9,6 @@ left is measured as optical flow, and a ridge regression learns it for every pla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,7 +56,7 @@ class Residual:
 
 
 def learn_residual(
-    pairs: Sequence[tuple[int, int]], draw: Pair, features: Float, size: int, *, workers: int = 1
+    pairs: Sequence[tuple[int, int]], draw: Pair, features: Float, size: int
 ) -> Residual | None:
     """Fits the residual on ``pairs`` (target frame, source frame) of the bank.
 
@@ -68,11 +67,7 @@ def learn_residual(
         return None
     pairs = sorted(pairs)
 
-    def measure(pair: tuple[int, int]) -> tuple[Float, Float]:
-        return _left_over(*draw(*pair), size / FLOW_SIDE)
-
-    with ThreadPoolExecutor(workers) as pool:
-        measured = list(pool.map(measure, pairs))
+    measured = [_left_over(*draw(*pair), size / FLOW_SIDE) for pair in pairs]
     scale = (features.std(axis=0) + 1e-3).astype(np.float32)
     steps = np.stack([(features[target] - features[source]) / scale for target, source in pairs])
     flows = np.stack([flow for flow, _ in measured]).reshape(len(pairs), -1, 2)
