@@ -8,6 +8,7 @@ import typer
 
 from omnitalk_cli import __version__
 from omnitalk_cli.cli import (
+    bench,
     corpus,
     doctor,
     extract,
@@ -69,6 +70,7 @@ for _name, _function in (
 ):
     app.command(_name, cls=PanelCommand, context_settings=CONTEXT)(_function)
 app.add_typer(weights.app, name="weights")
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

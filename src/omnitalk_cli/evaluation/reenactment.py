@@ -1,17 +1,13 @@
 """How well a renderer redraws a person: the first half of a clip draws the second half.
 
-``python -m omnitalk_cli.evaluation.reenactment CLIP... [--json]`` measures clips (or features
-files) with the embedded renderer.
+``omnitalk bench render CLIP...`` prints it.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from omnitalk_cli.errors import InputError, OmnitalkError
+from omnitalk_cli.errors import InputError
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.base import Renderer
 from omnitalk_cli.render.mesh import MeshRenderer
@@ -142,6 +138,16 @@ def reenact(
     )
 
 
+def mean(results: Sequence[Reenactment]) -> Reenactment:
+    """The mean of every score, frames added up."""
+    scores = {
+        field.name: float(np.mean([getattr(one, field.name) for one in results]))
+        for field in fields(Reenactment)
+        if field.name not in ("name", "frames")
+    }
+    return Reenactment(name="mean", frames=sum(one.frames for one in results), **scores)
+
+
 def box(points: Float, margin: float, shape: Sequence[int]) -> tuple[slice, slice]:
     """Rows and columns of the box around ``points`` [P,2], widened by ``margin`` of its sides."""
     low, high = points.min(axis=0), points.max(axis=0)
@@ -197,36 +203,11 @@ def _picture(data: bytes) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _reference(path: Path) -> Reference:
+def reference_of(path: Path) -> Reference:
+    """Features from a file of them, or extracted from a clip."""
     from omnitalk_cli.pipeline.reference import ExtractOptions, extract_reference
     from omnitalk_cli.pipeline.reference_store import load_reference
 
     if path.suffix == ".safetensors":
         return load_reference(path)
     return extract_reference(path, options=ExtractOptions(ref_text=""))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the clips named on the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Self-reenactment scores of the renderer.")
-    parser.add_argument("clips", nargs="+", type=Path, help="clips or features files")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    options = parser.parse_args(arguments)
-    cv2.setNumThreads(1)  # frames per core are what is measured
-    results = []
-    try:
-        for clip in options.clips:
-            results.append(reenact(_reference(clip)))
-    except OmnitalkError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    if options.json:
-        text = json.dumps({"reenactment": [one.to_dict() for one in results]})
-    else:
-        text = table(results)
-    sys.stdout.write(text + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

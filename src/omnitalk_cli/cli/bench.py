@@ -1,0 +1,53 @@
+"""``omnitalk bench``: how good and how fast the parts are on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omnitalk_cli.cli.commands import PanelCommand, help_without_command
+from omnitalk_cli.cli.console import session
+from omnitalk_cli.cli.options import VIDEO, Config, Json, Quiet, Verbose, Workers
+from omnitalk_cli.pipeline.settings import check_input
+
+app = typer.Typer(
+    help="Measure the parts on this machine.", invoke_without_command=True, rich_markup_mode=None
+)
+
+
+@app.callback()
+def _group(context: typer.Context) -> None:
+    help_without_command(context)
+
+
+@app.command("render", cls=PanelCommand)
+def bench_render(
+    clips: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Clips, or features made by extract.", metavar="CLIP...", rich_help_panel=VIDEO
+        ),
+    ],
+    workers: Workers = None,
+    json_output: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Draw the second half of clips from their first half and compare with what was filmed."""
+    with session(quiet=quiet, verbose=verbose, json_output=json_output) as console:
+        for clip in clips:
+            check_input(clip, "a clip of a person, or features made by extract")
+        from omnitalk_cli.evaluation.reenactment import mean, reenact, reference_of, table
+        from omnitalk_cli.render.mesh import MeshRenderer
+
+        renderer = MeshRenderer(workers=workers or 1, limit=False)
+        results = [
+            reenact(reference_of(clip), renderer=renderer, progress=console.progress)
+            for clip in clips
+        ]
+        rows = results + ([mean(results)] if len(results) > 1 else [])
+        facts = {"reenactment": [one.to_dict() for one in rows]}
+        console.result(facts, table(rows).split("\n"))
