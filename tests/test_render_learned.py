@@ -75,6 +75,9 @@ def test_a_look_is_corrected_towards_what_the_features_say() -> None:
     fixed = textures[source] + look.correction(wanted, source)
     assert np.abs(fixed - (128 + 25 * pattern)).mean() < 5
     assert np.abs(look.correction(features[5], 5)).mean() < 3
+    # Beyond what the bank has shown nothing is invented.
+    far = look.predict(np.array([[50.0, 0, 0, 0]], np.float32))
+    assert (far <= look.actual.max(axis=0)).all() and (far >= look.actual.min(axis=0)).all()
 
 
 def test_coarse_blending_keeps_the_fine_detail_of_the_first() -> None:

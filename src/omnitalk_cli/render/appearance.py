@@ -22,7 +22,8 @@ FOLDS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Appearance:
-    """``weights`` [F,K] on centred features (``mean`` [F]); ``actual`` [M,K] of the bank.
+    """``weights`` [F,K] on centred features (``mean`` [F], of the bank between ``low`` and
+    ``high``); ``actual`` [M,K] of the bank.
 
     The components are in grey levels (root mean square over the texture); ``textures`` [K,h,w,3]
     is what one unit of each looks like, and ``trust`` [K] 0…1 how much of the step from a bank
@@ -30,20 +31,32 @@ class Appearance:
     """
 
     mean: Float
+    low: Float
+    high: Float
     weights: Float
     actual: Float
     textures: Float
     trust: Float
 
+    def predict(self, features: Float) -> Float:
+        """Components [N,K] expected of ``features`` [N,F].
+
+        Both stay within what the bank has shown: beyond, a straight line leads to colours that no
+        face has.
+        """
+        inside = np.clip(features, self.low, self.high) - self.mean
+        least, most = self.actual.min(axis=0), self.actual.max(axis=0)
+        return np.clip(inside @ self.weights, least, most).astype(np.float32)
+
     def correction(self, features: Float, source: int) -> Float:
         """What to add [h,w,3] to bank picture ``source`` so that it looks as ``features`` [F] are
         expected to."""
-        step = (features - self.mean) @ self.weights - self.actual[source]
+        step = self.predict(features[None])[0] - self.actual[source]
         return np.tensordot(self.trust * step, self.textures, axes=1).astype(np.float32)
 
     def distance(self, features: Float) -> Float:
         """[N,M] grey levels between the texture predicted of ``features`` [N,F] and the bank's."""
-        predicted = (features - self.mean) @ self.weights
+        predicted = self.predict(features)
         squares = (predicted**2).sum(1)[:, None] + (self.actual**2).sum(1)[None]
         return np.sqrt(np.maximum(squares - 2 * predicted @ self.actual.T, 0))
 
@@ -79,6 +92,8 @@ def learn_appearance(textures: NDArray[np.uint8], features: Float) -> Appearance
     weights = _ridge(centred, actual, ridge)
     return Appearance(
         mean=mean,
+        low=features.min(axis=0),
+        high=features.max(axis=0),
         weights=weights.astype(np.float32),
         actual=actual.astype(np.float32),
         textures=shown.reshape(COMPONENTS, *textures.shape[1:]).astype(np.float32),
