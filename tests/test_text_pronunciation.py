@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from omnitalk_cli.errors import SetupError
-from omnitalk_cli.text import pronunciation
+from omnitalk_cli.text import heteronyms, pronunciation
 from omnitalk_cli.text.phones import ARPABET, MARKS
 from omnitalk_cli.text.pronunciation import (
     LETTERS,
@@ -139,12 +140,12 @@ def test_every_item_is_one_word_of_known_phones() -> None:
 
 def test_overrides_and_tables_hold_known_phones() -> None:
     for table in (
-        pronunciation._OVERRIDES, pronunciation._NAMES, pronunciation._VERBS,
-        pronunciation._NOUNS, pronunciation._ENDINGS, pronunciation._PREFIXES,
+        pronunciation._OVERRIDES, pronunciation._NAMES, heteronyms._VERBS,
+        heteronyms._NOUNS, pronunciation._ENDINGS, pronunciation._PREFIXES,
     ):  # fmt: skip
         for word, phones in table.items():
             assert phones and set(phones) <= set(ARPABET), word
-    assert pronunciation._VERBS.keys() == pronunciation._NOUNS.keys()
+    assert heteronyms._VERBS.keys() == heteronyms._NOUNS.keys()
 
 
 def test_the_embedded_network_says_unknown_words(
@@ -216,3 +217,14 @@ def test_missing_parts_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(SetupError, match="pocketsphinx"):
         pronunciation._dictionary()
     pronunciation._network.cache_clear()
+
+
+def test_the_five_hundred_commonest_words_are_in_the_dictionary() -> None:
+    wordfreq = pytest.importorskip("wordfreq")
+    words = [w for w in wordfreq.top_n_list("en", 560) if re.fullmatch("[a-z']+", w)][:500]
+    entries = pronunciation.dictionary_entries()
+    guessed = [
+        word for word in words
+        if word not in entries and word not in pronunciation._OVERRIDES and len(word) > 1
+    ]  # fmt: skip
+    assert guessed == []

@@ -82,3 +82,10 @@ def test_a_narrow_band_is_filled_up_to_the_top() -> None:
     ]
     assert np.allclose(mels[0][:70], mels[1][:70])
     assert mels[0][92:].mean() > mels[1][92:].mean() + 1
+
+
+def test_one_channel_in_five_is_far_and_noisy() -> None:
+    rng = np.random.default_rng(0)
+    far = [Channel.sample(rng).noise_db > -40 for _ in range(400)]
+    assert 0.12 < np.mean(far) < 0.28
+    assert all(Channel.sample(rng, far_share=0.0).noise_db <= -40 for _ in range(50))

@@ -54,9 +54,10 @@ class VirtualSpeaker:
     def mel(self, audio: Float) -> Float:
         """``audio`` [S] of the base speaker in this voice, as log-mel [T,100] of equal length."""
         rng = np.random.default_rng(_SEED + self.seed)
+        room = Channel.sample(rng, far_share=0.0)
         raw, exact = scale_pitch(audio, self.factor)
         # Resampling lasts 1 / factor as long; the hop of the analysis makes up for it.
-        mel, _ = stretched_mel(Channel.sample(rng).apply(raw, rng), exact)
+        mel, _ = stretched_mel(room.apply(raw, rng), exact)
         return fill_top_bands(mel, SAMPLE_RATE / 2 * min(exact, 1.0))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -98,18 +98,26 @@ class Channel:
     seed: int
 
     @classmethod
-    def sample(cls, rng: np.random.Generator, *, tone_db: float = 3.0) -> Channel:
-        """A random channel; ``tone_db`` is the spread of the tone curve. One in five is as bad as
-        speech filmed from afar or out of doors."""
-        far = rng.random() < 0.2
-        return cls(
+    def sample(
+        cls, rng: np.random.Generator, *, tone_db: float = 3.0, far_share: float = 0.2
+    ) -> Channel:
+        """A random channel; ``tone_db`` is the spread of the tone curve, ``far_share`` how many are
+        as bad as speech filmed from afar or out of doors."""
+        usual = cls(
             gains_db=tuple(float(g) for g in np.clip(rng.normal(0, tone_db, 7), -8, 8)),
             echo_s=float(rng.uniform(0.08, 0.35)) if rng.random() < 0.5 else 0.0,
-            echo_mix=float(rng.uniform(0.12, 0.3) if far else rng.uniform(0.02, 0.12)),
-            noise_db=float(rng.uniform(-40, -22) if far else rng.uniform(-62, -40)),
+            echo_mix=float(rng.uniform(0.02, 0.12)),
+            noise_db=float(rng.uniform(-62, -40)),
             noise_slope=float(rng.uniform(0.3, 1.3)),
             level=float(0.06 * np.exp(rng.normal(0, 0.12))),
             seed=int(rng.integers(2**31)),
+        )
+        if rng.random() >= far_share:
+            return usual
+        return replace(
+            usual,
+            echo_mix=float(rng.uniform(0.12, 0.3)),
+            noise_db=float(rng.uniform(-40, -22)),
         )
 
     @classmethod
