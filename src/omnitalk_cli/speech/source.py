@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnitalk_cli.speech.mel import LOG_FLOOR, N_FFT, mel_filterbank
-from omnitalk_cli.speech.vocoder import CHUNK_FRAMES, frames_of, lacking, overlapped, refine
+from omnitalk_cli.speech.vocoder import CHUNK_FRAMES, frames_of, overlapped, refine
 from omnitalk_cli.types import HOP, MEL_BINS, SAMPLE_RATE
 
 _SMOOTH = 2  # frames on either side that the medians of the pitch track look at
@@ -30,8 +30,7 @@ class SourceConfig:
 
     Above ``noise_above`` Hz voiced speech is noise, too.
     ``voicing`` are the periodicities (0…1) of a frame that is just not and one that is fully
-    voiced. ``blur`` 0…1 says how blurred the harmonics of the mels are, as in
-    ``vocoder.lacking``. ``seed`` is that of the noise.
+    voiced. ``seed`` is that of the noise.
     """
 
     rounds: int = 10
@@ -40,7 +39,6 @@ class SourceConfig:
     high: float = 450.0
     noise_above: float = 4500.0
     voicing: tuple[float, float] = (0.15, 0.35)
-    blur: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -48,16 +46,6 @@ class SourceConfig:
             raise ValueError(f"rounds >= 0 and 47 < low < high are needed: {self}")
         if not 0 <= self.voicing[0] < self.voicing[1]:
             raise ValueError(f"voicing must be two rising numbers: {self}")
-        if not 0 <= self.blur <= 1:
-            raise ValueError(f"blur must be 0 to 1: {self}")
-
-    @classmethod
-    def generated(cls) -> SourceConfig:
-        """For mels out of a model: their harmonics are faint, and voiced speech is known by less.
-
-        With the settings for recordings most of what a model says comes out as a whisper.
-        """
-        return cls(voicing=(0.08, 0.2), blur=1.0)
 
     @property
     def context(self) -> int:
@@ -169,9 +157,8 @@ class SourceVocoder:
         pulses, noise, voicing = torch.from_numpy(source).to(mel).unbind(1)
         frames = torch.cat([voicing[:, ::HOP], voicing[:, -1:]], dim=1)
         config = self.config
-        blur = torch.full_like(frames, config.blur) if config.blur else None
-        audio = filtered(mel, pulses, noise, frames, noise_above=config.noise_above, blur=blur)
-        return refine(audio, mel, rounds=config.rounds, exponent=config.exponent, blur=blur)
+        audio = filtered(mel, pulses, noise, frames, noise_above=config.noise_above)
+        return refine(audio, mel, rounds=config.rounds, exponent=config.exponent)
 
 
 def filtered(
@@ -181,12 +168,11 @@ def filtered(
     voicing: Tensor,
     *,
     noise_above: float,
-    blur: Tensor | None = None,
 ) -> Tensor:
     """Audio [B,S] out of ``pulses`` (silent where unvoiced) and ``noise`` [B,S] at the mel's level.
 
     ``mel`` [B,T,100] gives the envelope, ``voicing`` [B,T] 0…1 how much noise stays below
-    ``noise_above`` Hz; ``blur`` [B,T] is as in ``vocoder.lacking``.
+    ``noise_above`` Hz.
     """
     bank = mel_filterbank().to(mel)
     shares = bank / bank.sum(dim=1, keepdim=True).clamp_min(1e-8)
@@ -196,7 +182,7 @@ def filtered(
     mixed = frames_of(pulses) * share.sqrt() * torch.polar(torch.ones_like(phase), phase)
     mixed = mixed + frames_of(noise) * (1 - share * voicing[..., None]).clamp_min(0.003).sqrt()
     # One round without limit: the flat source takes on the level of the mel.
-    gain = lacking(mel.exp().clamp_min(LOG_FLOOR), mixed.abs() @ bank + 1e-3, blur) @ shares.T
+    gain = (mel.exp().clamp_min(LOG_FLOOR) / (mixed.abs() @ bank + 1e-3)) @ shares.T
     return overlapped(mixed * gain)
 
 

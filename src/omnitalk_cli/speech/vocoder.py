@@ -13,7 +13,6 @@ import sys
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +29,6 @@ from omnitalk_cli.types import HOP, MEL_BINS, SAMPLE_RATE
 FORMAT = "omnitalk-vocoder/1"
 CHUNK_FRAMES = 1024  # 11 s: long enough that the repeated context costs under 10 %
 REFINE_MOMENTUM = 0.8
-REFINE_BANDS = 2.0  # width (standard deviation) of the window over bands of a blurred mel
 REFINE_LIMIT = 10.0  # 20 dB: what one round may change
 
 
@@ -182,7 +180,6 @@ def refine(
     *,
     rounds: int,
     exponent: float = 1.0,
-    blur: Tensor | None = None,
 ) -> Tensor:
     """Bring ``audio`` [B,S] nearer to the sound that has the log-mel ``mel`` [B,T,100].
 
@@ -190,8 +187,8 @@ def refine(
     the magnitude: every round scales each STFT bin by what its mel bands lack and transforms
     back, which also removes the disagreement between overlapping frames. That evens changes out:
     with an ``exponent`` of the change of 1.3 fewer rounds do, from a start that is near; from 2 on
-    the rounds swing. ``blur`` [B,T] is as in ``lacking``. 0.2 % of real time per round on one
-    thread. Differentiable, so that training can go through it.
+    the rounds swing. 0.2 % of real time per round on one thread. Differentiable, so that training
+    can go through it.
     """
     if not rounds:
         return audio
@@ -206,34 +203,10 @@ def refine(
         if before is not None:
             ahead = torch.add((1 + REFINE_MOMENTUM) * now, before, alpha=-REFINE_MOMENTUM)
         before = now
-        ratio = lacking(target, ahead.abs() @ bank + LOG_FLOOR, blur)
+        ratio = target / (ahead.abs() @ bank + LOG_FLOOR)
         gain = ratio.clamp(1 / REFINE_LIMIT, REFINE_LIMIT).pow(exponent) @ shares.T
         audio = overlapped(ahead * gain)
     return audio
-
-
-def lacking(target: Tensor, level: Tensor, blur: Tensor | None) -> Tensor:
-    """By what factor bands of ``level`` [B,T,100] (linear) are below those of ``target``.
-
-    ``blur`` [B,T] 0…1 says how blurred the harmonics of the target are: with 1, bands are compared
-    through a window of a few of them, so that sharp harmonics are left as they are. In between
-    the factor is, too; repeated, it arrives where that of 0 does, only later.
-    """
-    ratio = target / level
-    if blur is None:
-        return ratio
-    wide = _wide_bands().to(target)
-    coarse = (target @ wide) / (level @ wide)
-    weight = blur[..., None]
-    return ratio.pow(1 - weight) * coarse.pow(weight)
-
-
-@lru_cache(maxsize=1)
-def _wide_bands() -> Tensor:
-    """Gaussian windows over bands, [100,100], in columns."""
-    band = torch.arange(float(MEL_BINS))
-    window = torch.exp(-0.5 * ((band[:, None] - band) / REFINE_BANDS).square())
-    return window / window.sum(0)
 
 
 def frames_of(audio: Tensor) -> Tensor:
