@@ -14,7 +14,8 @@ from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.training import corpus as corpus_module
 from omnitalk_cli.training import loop
 from omnitalk_cli.training.corpus import CorpusConfig
-from omnitalk_cli.training.loop import TrainConfig, TrainResult
+from omnitalk_cli.training.loop import TrainResult
+from omnitalk_cli.training.train_config import TrainConfig
 
 
 @pytest.fixture

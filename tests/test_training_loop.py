@@ -21,9 +21,10 @@ from omnitalk_cli.training.dataset import (
     load_utterances,
     measure_normalisation,
 )
-from omnitalk_cli.training.loop import TrainConfig, Trainer, train
+from omnitalk_cli.training.loop import Trainer, train
 from omnitalk_cli.training.loss import LossConfig, flow_loss
 from omnitalk_cli.training.shards import CorpusItem, CorpusWriter
+from omnitalk_cli.training.train_config import TrainConfig
 
 SMALL = DiTConfig.tiny(
     dim=32, visual_dim=16, heads=2, head_dim=8, fusion_depth=1, single_depth=1, text_dim=16,

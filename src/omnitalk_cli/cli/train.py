@@ -81,8 +81,8 @@ def train(
         from omnitalk_cli.dit.config import DiTConfig
         from omnitalk_cli.pipeline.devices import choose_device
         from omnitalk_cli.text.vocabulary import Vocabulary
-        from omnitalk_cli.training.loop import TrainConfig
         from omnitalk_cli.training.loop import train as run
+        from omnitalk_cli.training.train_config import TrainConfig
 
         phones: dict[str, Any] = {"vocabulary_size": len(Vocabulary.phones())}
         chosen: dict[str, Any] = {"seed": seed} | given(

@@ -55,7 +55,7 @@ class MaskingConfig:
     pair_share: float = 0.6
     span_share: tuple[float, float] = (0.7, 1.0)
     hide_reference_text: float = 0.5
-    audio_given: float = 0.35
+    audio_given: float = 0.42
     given_text: float = 0.3
     drop_all: float = 0.1
     drop_reference: float = 0.06
@@ -84,8 +84,9 @@ class MixConfig:
 
     shares: dict[str, float] = field(
         default_factory=lambda: {
-            "human:kathleen": 0.40, "human:kerstin": 0.12, "human:flemishguy": 0.14,
-            "human:nathalie": 0.07,
+            "human:kathleen": 0.37, "human:kerstin": 0.11, "human:flemishguy": 0.13,
+            "human:nathalie": 0.07, "flite:rms": 0.05, "flite:awb": 0.04, "flite:slt": 0.04,
+            "flite:kal16": 0.02,
         }
     )  # fmt: skip
     pause: float = 0.5

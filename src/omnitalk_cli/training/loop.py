@@ -7,7 +7,7 @@ import json
 import os
 import time as clock
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from omnitalk_cli.dit.checkpoint import Normalisation, load_checkpoint, save_checkpoint
 from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.dit.flow import logit_normal_time
-from omnitalk_cli.dit.model import Condition, DualBranchDiT, TextInput
+from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import InputError, UsageError
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.speech.duration import DurationModel
@@ -28,65 +28,15 @@ from omnitalk_cli.text.vocabulary import Vocabulary
 from omnitalk_cli.training.dataset import (
     Batch,
     MaskingConfig,
-    MixConfig,
     Sampler,
     Utterance,
     load_utterances,
     measure_normalisation,
 )
-from omnitalk_cli.training.loss import LossConfig, flow_loss
+from omnitalk_cli.training.loss import flow_loss
 from omnitalk_cli.training.replicas import Replicas
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How to train. Exactly one of ``steps`` and ``minutes`` (of training time) is the budget.
-
-    ``tokens`` per step; ``lengths`` of the samples in tokens; flow times are
-    ``sigmoid(N(time_mean, time_std))``, a share of them uniform; the learning rate is constant
-    after the warm-up and falls linearly to zero over the last ``decay_share`` of the budget.
-    ``audio_only`` is the share of steps on the audio branch alone, which is cheaper: before, and
-    during that last part. ``bfloat16`` pays only where the hardware multiplies it.
-    """
-
-    steps: int | None = None
-    minutes: float | None = None
-    tokens: int = 400
-    lengths: tuple[int, ...] = (96, 144, 216, 320)
-    learning_rate: float = 1.5e-3
-    betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = 0.02
-    clip: float = 1.0
-    warmup_steps: int = 100
-    decay_share: float = 0.4
-    ema: float = 0.999
-    time_mean: float = -0.6
-    time_std: float = 1.0
-    uniform_time_share: float = 0.1
-    audio_only: tuple[float, float] = (0.6, 0.3)
-    bfloat16: bool = False
-    checkpoint_minutes: float = 4.0
-    heldout_minutes: float = 4.0
-    seed: int = 0
-    masking: MaskingConfig = field(default_factory=MaskingConfig)
-    mix: MixConfig = field(default_factory=MixConfig)
-    loss: LossConfig = field(default_factory=lambda: LossConfig(norm="l2"))
-
-    def __post_init__(self) -> None:
-        if (self.steps is None) == (self.minutes is None):
-            raise UsageError("give the training budget either as steps or as minutes")
-
-    @classmethod
-    def paper(cls, **changes: Any) -> TrainConfig:
-        """The paper's recipe for one GPU: L1, logit-normal(0, 1) times, 12 800 frames a step."""
-        values: dict[str, Any] = {
-            "tokens": 12_800, "lengths": (800, 1200, 1600), "learning_rate": 7.5e-5,
-            "betas": (0.9, 0.999), "weight_decay": 0.01, "warmup_steps": 20_000, "ema": 0.9999,
-            "time_mean": 0.0, "uniform_time_share": 0.0, "audio_only": (0.0, 0.0),
-            "bfloat16": True, "masking": MaskingConfig.paper(), "mix": MixConfig(shares={}),
-            "loss": LossConfig(norm="l1"),
-        }  # fmt: skip
-        return cls(**(values | changes))
+from omnitalk_cli.training.scoring import held_out_scores, noise_like, to_device
+from omnitalk_cli.training.train_config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +196,7 @@ class Trainer:
             group["lr"] = self.learning_rate()
         share = config.audio_only[self.done_share > 1 - config.decay_share]
         audio_only = bool(self.sampler.rng.random() < share)
-        batch = _to(
+        batch = to_device(
             self.sampler.batch(tokens=config.tokens, lengths=config.lengths, motion=not audio_only),
             self.device,
         )
@@ -260,7 +210,7 @@ class Trainer:
                 batch,
                 config.loss,
                 time=time,
-                noise=_noise(batch, self.noise),
+                noise=noise_like(batch, self.noise),
                 audio_only=audio_only,
             )
         terms.total.backward()
@@ -296,35 +246,11 @@ class Trainer:
         self.step, self.frames_seen = self._met
         return over
 
-    @torch.no_grad()
     def score(self) -> dict[str, float]:
-        """Held-out L1 of the averaged model's data prediction at fixed times, per stream."""
-        scores: dict[str, list[float]] = {}
-        generator = torch.Generator().manual_seed(7)
-        config = self.model.config
-        for cpu_batch in self.heldout_batches:
-            noise = _noise(cpu_batch, generator)
-            batch = _to(cpu_batch, self.device)
-            text = self.average.text(batch.text, batch.audio.shape[1], batch.drop_text)
-            for t in (0.02, 0.3, 0.6):
-                state = [
-                    (1 - t) * z.to(self.device) + t * x
-                    for z, x in zip(noise, (batch.audio, batch.visual), strict=True)
-                ]
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
-                    outputs = self.average(
-                        *state, condition=batch.condition, text=text,
-                        time=torch.full((len(batch.audio),), t, device=self.device),
-                    )  # fmt: skip
-                truth = (batch.audio, batch.visual)
-                for name, x, out, data in zip(("mel", "codes"), state, outputs, truth, strict=True):
-                    assert out is not None
-                    guess = out.float()
-                    if config.prediction == "velocity":
-                        guess = x + (1 - t) * guess
-                    error = (guess - data).abs()[batch.audio_target].mean()
-                    scores.setdefault(f"{name}@{t}", []).append(float(error))
-        return {name: float(np.mean(values)) for name, values in scores.items()}
+        """Held-out scores of the averaged model."""
+        return held_out_scores(
+            self.average, self.heldout_batches, self.device, bfloat16=self.config.bfloat16
+        )
 
     def _log(
         self,
@@ -476,29 +402,9 @@ def _optimiser(model: DualBranchDiT, config: TrainConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
 
 
-def _noise(batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    audio = torch.randn(batch.audio.shape, generator=generator)
-    visual = torch.randn(batch.visual.shape, generator=generator)
-    return audio.to(batch.audio.device), visual.to(batch.visual.device)
-
-
 def _durations(utterances: list[Utterance]) -> DurationModel:
     """Natural rhythm: from human speech where there is some. ``speech.pace`` counts on it."""
     english = [u for u in utterances if u.language == "en"]
     human = [u for u in english if u.source.startswith("human")] or english
     picked = human[:: max(1, len(human) // 4000)]
     return DurationModel.fit([(u.words, u.times, u.speaker) for u in picked])
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    if device.type == "cpu":
-        return batch
-
-    def move(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.to(device)
-        if isinstance(value, (Condition, TextInput)):
-            return type(value)(**{name: move(part) for name, part in vars(value).items()})
-        return value
-
-    return Batch(**{name: move(part) for name, part in vars(batch).items()})
