@@ -38,8 +38,12 @@ class Appearance:
     def correction(self, features: Float, source: int) -> Float:
         """What to add [h,w,3] to bank picture ``source`` so that it looks as ``features`` [F] are
         expected to."""
+        return np.tensordot(self.step(features, source), self.textures, axes=1).astype(np.float32)
+
+    def step(self, features: Float, source: int | NDArray[np.int64]) -> Float:
+        """How much of each texture ``correction`` adds, [...,K] for one row or many."""
         step = (features - self.mean) @ self.weights - self.actual[source]
-        return np.tensordot(self.trust * step, self.textures, axes=1).astype(np.float32)
+        return np.asarray(self.trust * step)
 
     def distance(self, features: Float) -> Float:
         """[N,M] grey levels between the texture predicted of ``features`` [N,F] and the bank's."""
