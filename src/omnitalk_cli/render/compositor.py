@@ -64,8 +64,9 @@ def cross_fade(
     along their optical flow, so that one picture turns into the other instead of both showing.
     """
     size = first.shape[0]
+    side = (FLOW_SIDE, FLOW_SIDE)
     small = [
-        np.asarray(cv2.resize(picture, (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_AREA))
+        np.asarray(cv2.resize(picture, side, interpolation=cv2.INTER_AREA), np.uint8)
         for picture in (first, second)
     ]
     pixels = pixel_grid(size)

@@ -214,9 +214,7 @@ def draw_frame(
     return finished(bank, target, index, step, picture)
 
 
-def finished(
-    bank: MeshBank, target: Block, index: int, step: Step, picture: Picture
-) -> Picture:
+def finished(bank: MeshBank, target: Block, index: int, step: Step, picture: Picture) -> Picture:
     """``picture`` [s,s,3] of frame ``index`` with what is drawn rather than copied: the inside of a
     mouth that never opened so far, the eyes of a still. At the size to give out, [S,S,3].
 

@@ -90,7 +90,7 @@ class Windows:
     columns: Tensor
 
     def of(self, values: Tensor, targets: Tensor) -> Tensor:
-        """``values`` [B,G,G,...] of the frames ``targets`` [P], inside their windows: [P,h,w,...]"""
+        """``values`` [B,G,G,...] of frames ``targets`` [P], inside their windows: [P,h,w,...]."""
         rows, columns = self.rows[targets], self.columns[targets]
         return values[targets[:, None, None], rows[:, :, None], columns[:, None, :]]
 

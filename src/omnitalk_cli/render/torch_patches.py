@@ -62,9 +62,7 @@ class Place:
             if cover is not None:
                 (top, bottom), (left, right) = inside[number]
                 mask[number, 0, top:bottom, left:right] = cover[1]
-        coarse = [
-            tuple(coarse_side(int(stop - start)) for start, stop in axes) for axes in inside
-        ]
+        coarse = [tuple(coarse_side(int(stop - start)) for start, stop in axes) for axes in inside]
         spread = [max(sides) / SPREAD for sides in coarse]
         maps = [
             AxisMaps.of(inside[:, axis], [one[axis] for one in coarse], spread,
@@ -183,9 +181,7 @@ def _corrections(
     weights = upload(steps.astype(np.float32), bank.device)
     textures = (weights @ model.textures).view(len(weights), 3, *model.shape)
     frames = torch.arange(len(sources), device=bank.device)
-    home = flow.to(
-        frames, torch.full_like(frames, model.index), place.windows, gaze=part.kind.gaze
-    )
+    home = flow.to(frames, torch.full_like(frames, model.index), place.windows, gaze=part.kind.gaze)
     x, y = (place.windows.points(bank.cell) + home).unbind(1)
     height, width = model.shape
     places = torch.stack(
