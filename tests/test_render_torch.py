@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,11 +22,11 @@ from omnitalk_cli.render.bank import MeshBank
 from omnitalk_cli.render.base import Matte, Picture
 from omnitalk_cli.render.compositor import Layer
 from omnitalk_cli.render.flow import TargetFlow
-from omnitalk_cli.render.mesh import MeshRenderer
+from omnitalk_cli.render.mesh import MeshRenderer, schedule
 from omnitalk_cli.render.renderers import AUTO, RENDERERS, choose_renderer, make_renderer
 from omnitalk_cli.render.torch_bank import DeviceBank
 from omnitalk_cli.render.torch_flow import BatchFlow, Outline, Targets, Windows
-from omnitalk_cli.render.torch_mesh import TorchMeshRenderer
+from omnitalk_cli.render.torch_mesh import Painter, TorchMeshRenderer
 from omnitalk_cli.render.torch_ops import (
     average_map,
     gaussian_map,
@@ -58,7 +60,7 @@ def lively_codes(count: int) -> Float:
 
 
 def pairs(
-    bank: MeshBank, codes: Float, **more: typing.Any
+    bank: MeshBank, codes: Float, **more: Any
 ) -> list[tuple[tuple[Picture, Matte], tuple[Picture, Matte]]]:
     """Every frame drawn by both, with its matte."""
     plain = MeshRenderer().matted_frames(bank, codes, fps=25.0)
@@ -142,9 +144,9 @@ def test_stills_and_other_sizes() -> None:
 def test_faces_that_leave_the_frame_are_drawn(bank: MeshBank) -> None:
     codes = lively_codes(9)
     codes[:, CODE_INDEX["headX"]] += np.linspace(0, 4, 9)
-    drawn = pairs(bank, codes, limit=False, batch=9)
     plain = MeshRenderer(limit=False).frames(bank, codes, fps=25.0)
-    assert max(apart(one, two[0]) for one, (_, two) in zip(plain, drawn, strict=True)) < 0.3
+    batched = TorchMeshRenderer(limit=False).frames(bank, codes, fps=25.0)
+    assert max(apart(one, two) for one, two in zip(plain, batched, strict=True)) < 0.3
 
 
 def test_flows_of_both_are_the_same(bank: MeshBank) -> None:
@@ -233,3 +235,27 @@ def test_a_real_clip_looks_the_same(clips_dir: Path) -> None:
     real = extract_reference(clips_dir / "address_hill.mp4", options=extract)
     drawn = pairs(MeshRenderer().prepare(real), real.codes[:24])
     assert max(apart(one[0], two[0]) for one, two in drawn) < 1.0
+
+
+def test_nothing_is_left_on_the_host(bank: MeshBank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On torch's device without data every operation on mixed devices fails, as on a GPU."""
+    meta = torch.device("meta")
+    items = list(schedule(bank, lively_codes(30)))
+    fading = [item for item in items if item[2].other_weight > 0][:2]
+    assert fading
+    items = [*(item for item in items if item[2].other_weight == 0), *fading][-4:]
+    outlines = [Outline.of(bank, block.geometry, index) for block, index, _ in items]
+
+    class Arrived:
+        def __init__(self, tensor: torch.Tensor) -> None:
+            self.shape = tensor.shape
+
+        def wait(self) -> np.ndarray:
+            return np.zeros(self.shape, np.uint8)
+
+    monkeypatch.setattr("omnitalk_cli.render.torch_mesh.Download", Arrived)
+    with ThreadPoolExecutor(1) as pool:
+        painter = Painter(DeviceBank.of(bank, meta), pool, matted=True)
+        pictures = painter.draw(items, outlines)
+    assert pictures.device == meta and pictures.shape == (4, SIDE, SIDE, 4)
+    assert pictures.dtype == torch.uint8

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.bank import MeshBank, bank_of
@@ -29,7 +28,7 @@ from omnitalk_cli.render.plan import Step
 from omnitalk_cli.render.residual import SIDE
 from omnitalk_cli.render.torch_bank import DeviceBank
 from omnitalk_cli.render.torch_flow import BatchFlow, Outline, Targets
-from omnitalk_cli.render.torch_ops import Download, sample, stretched, upload
+from omnitalk_cli.render.torch_ops import Download, average_map, mapped, sample, stretched, upload
 from omnitalk_cli.render.torch_patches import Place, lay_part
 from omnitalk_cli.types import Float, Reference
 
@@ -209,7 +208,8 @@ class Painter:
         found on the host."""
         size = first.shape[-1]
         both = torch.stack([first[:, :3], second[:, :3]], dim=1).flatten(0, 1)
-        small = functional.interpolate(both, (FLOW_SIDE, FLOW_SIDE), mode="area")
+        averages = upload(average_map(size, FLOW_SIDE), both.device)
+        small = mapped(both, averages, averages)
         small = (small + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
         seen = Download(small).wait()
         flows = self._pool.map(flow_between, seen[0::2], seen[1::2], [size] * len(weights))
