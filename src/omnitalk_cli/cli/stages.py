@@ -146,7 +146,9 @@ def speech_options(
     return SynthesisOptions(**options), where, choose_dtype(dtype, where)
 
 
-def video_options(*, overwrite: bool, device: str, options: dict[str, Any]) -> ProductionOptions:
+def video_options(
+    *, overwrite: bool, options: dict[str, Any], device: str = "auto"
+) -> ProductionOptions:
     """ProductionOptions, with everything checked that production needs.
 
     Raises UsageError for values that do not fit, SetupError without ffmpeg, the vocoder or the
