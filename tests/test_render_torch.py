@@ -34,6 +34,7 @@ from omnitalk_cli.render.torch_ops import (
     sample,
     stretch_map,
 )
+from omnitalk_cli.render.torch_raster import cover_cells
 from omnitalk_cli.types import Float, Reference
 from test_render_mesh import SIDE, drawn_reference, moving_codes
 
@@ -149,9 +150,17 @@ def test_faces_that_leave_the_frame_are_drawn(bank: MeshBank) -> None:
     assert max(apart(one, two) for one, two in zip(plain, batched, strict=True)) < 0.3
 
 
-def test_flows_of_both_are_the_same(bank: MeshBank) -> None:
+def test_flows_of_both_are_the_same(bank: MeshBank, monkeypatch: pytest.MonkeyPatch) -> None:
     codes = lively_codes(20)[[3, 11, 19]]
     target = bank.geometry_of(codes)
+
+    def drawn(grid: flow.FlowGrid, vertices: Float, depth: Float, *_: Any) -> torch.Tensor:
+        images = [flow.draw_triangles(grid, *one) for one in zip(vertices, depth, strict=True)]
+        every = torch.from_numpy(np.stack(images)).long()
+        return torch.where(every < 0, len(grid.topology.triangles), every)
+
+    # Which triangle has the cells along an edge is not what is compared here.
+    monkeypatch.setattr("omnitalk_cli.render.torch_flow.cover_cells", drawn)
     outlines = [Outline.of(bank, target, index) for index in range(3)]
     batch = BatchFlow(
         DeviceBank.of(bank, CPU), Targets.of([(target, index) for index in range(3)]), outlines
@@ -161,15 +170,31 @@ def test_flows_of_both_are_the_same(bank: MeshBank) -> None:
     whole = batch.to(every, sources).permute(0, 2, 3, 1).numpy()
     rows = torch.arange(30, 70).expand(3, -1)
     columns = torch.arange(35, 95).expand(3, -1)
-    eyes = batch.to(every, sources, Windows(rows=rows, columns=columns), gaze=True)
+    windows = Windows(rows=rows, columns=columns)
+    eyes = batch.to(every, sources, windows, gaze=True).permute(0, 2, 3, 1).numpy()
     for index in range(3):
         single = TargetFlow(bank.grid, target, index)
         source = int(sources[index])
         assert np.abs(single.to(bank.geometry, source) - whole[index]).max() < 1e-2
         region = flow.Region(rows=slice(30, 70), columns=slice(35, 95))
         wanted = single.to(bank.geometry, source, region=region, gaze=True)
-        assert np.abs(wanted - eyes[index].permute(1, 2, 0).numpy()).max() < 1e-2
+        assert np.abs(wanted - eyes[index]).max() < 1e-2
         assert np.abs(wanted - single.to(bank.geometry, source, region=region)).max() > 0.05
+
+
+def test_triangles_cover_the_cells_that_a_drawing_covers(bank: MeshBank) -> None:
+    target = bank.geometry_of(lively_codes(20)[[3, 11, 19]])
+    triangles = bank.grid.topology.triangles
+    inverse = flow.inverse_corners(target.vertices[:, triangles].reshape(-1, 3, 2))
+    lines = torch.from_numpy(inverse).reshape(3, -1, 9)
+    covered = cover_cells(bank.grid, target.vertices, target.depth, lines).numpy()
+    for index in range(3):
+        drawn = flow.draw_triangles(bank.grid, target.vertices[index], target.depth[index])
+        drawn = np.where(drawn < 0, len(triangles), drawn)
+        assert (covered[index] == drawn).mean() > 0.95
+        outside = drawn == len(triangles)
+        assert ((covered[index] == len(triangles)) == outside).mean() > 0.995
+        assert 0.1 < outside.mean() < 0.9
 
 
 def test_maps_do_what_opencv_does() -> None:
@@ -201,6 +226,7 @@ def test_the_device_chooses_the_renderer() -> None:
     assert make_renderer("auto", device="cpu", workers=3) == MeshRenderer(workers=3)
     made = make_renderer("mesh-torch", device="cpu", workers=9)
     assert made == TorchMeshRenderer(device="cpu", workers=9)
+    assert make_renderer("mesh-torch", device="cpu", workers=9, limit=False) != made
     with pytest.raises(UsageError, match="auto, mesh, mesh-torch"):
         make_renderer("neural", device="cpu")
     with pytest.raises(UsageError, match="neural"):

@@ -1,7 +1,7 @@
 """How well a renderer redraws a person: the first half of a clip draws the second half.
 
 ``python -m omnitalk_cli.evaluation.reenactment CLIP... [--json]`` measures clips (or features
-files) with the embedded renderer.
+files) with the embedded renderer; ``--renderer mesh-torch --device cuda`` draws them on a GPU.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from omnitalk_cli.errors import InputError, OmnitalkError
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.base import Renderer
 from omnitalk_cli.render.mesh import MeshRenderer
+from omnitalk_cli.render.renderers import AUTO, RENDERERS, make_renderer
 from omnitalk_cli.render.topology import LIPS
 from omnitalk_cli.types import Float, Reference
 
@@ -210,13 +211,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the clips named on the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description="Self-reenactment scores of the renderer.")
     parser.add_argument("clips", nargs="+", type=Path, help="clips or features files")
+    parser.add_argument("--renderer", default="mesh", choices=[AUTO, *RENDERERS])
+    parser.add_argument("--device", default="cpu", help="where mesh-torch draws")
+    parser.add_argument("--workers", type=int, default=1, help="threads on the host")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)  # frames per core are what is measured
     results = []
     try:
+        renderer = make_renderer(
+            options.renderer, device=options.device, workers=options.workers, limit=False
+        )
         for clip in options.clips:
-            results.append(reenact(_reference(clip)))
+            results.append(reenact(_reference(clip), renderer=renderer))
     except OmnitalkError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -12,21 +12,22 @@ from omnitalk_cli.render.base import Renderer
 AUTO = "auto"
 
 
-def _mesh(device: str, workers: int) -> Renderer[Any]:
+def _mesh(device: str, workers: int, limit: bool) -> Renderer[Any]:
     from omnitalk_cli.render.mesh import MeshRenderer
 
-    return MeshRenderer(workers=workers)
+    return MeshRenderer(workers=workers, limit=limit)
 
 
-def _mesh_torch(device: str, workers: int) -> Renderer[Any]:
+def _mesh_torch(device: str, workers: int, limit: bool) -> Renderer[Any]:
     from omnitalk_cli.render.torch_mesh import TorchMeshRenderer
 
     # Threads that only feed the device: one alone would leave it waiting.
-    return TorchMeshRenderer(device=device, workers=max(workers, min(4, os.cpu_count() or 1)))
+    workers = max(workers, min(4, os.cpu_count() or 1))
+    return TorchMeshRenderer(device=device, workers=workers, limit=limit)
 
 
-# From the device to compute on and the number of worker threads to a renderer.
-RENDERERS: dict[str, Callable[[str, int], Renderer[Any]]] = {
+# From the device to compute on, the number of worker threads and whether poses are limited.
+RENDERERS: dict[str, Callable[[str, int, bool], Renderer[Any]]] = {
     "mesh": _mesh,
     "mesh-torch": _mesh_torch,
 }
@@ -46,9 +47,10 @@ def choose_renderer(name: str, device: str) -> str:
     return "mesh" if device == "cpu" else "mesh-torch"
 
 
-def make_renderer(name: str, *, device: str, workers: int = 1) -> Renderer[Any]:
-    """The renderer ``name`` (or ``auto``) on ``device``, a torch device that is there.
+def make_renderer(name: str, *, device: str, workers: int = 1, limit: bool = True) -> Renderer[Any]:
+    """The renderer ``name`` (or ``auto``) on ``device``, a torch device that is there. ``limit``
+    keeps the head softly within what the reference shows.
 
     Raises UsageError for an unknown name.
     """
-    return RENDERERS[choose_renderer(name, device)](device, workers)
+    return RENDERERS[choose_renderer(name, device)](device, workers, limit)

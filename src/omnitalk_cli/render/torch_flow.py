@@ -1,7 +1,7 @@
 """``flow.py`` for whole batches of target frames, on a torch device.
 
-The triangles' picture and the parts that stay sharp are drawn on the host, frame by frame, before
-the device needs them (``Outline``); everything that is done per cell and source is done here.
+The parts that stay sharp and the patches' masks are drawn on the host, frame by frame, before the
+device needs them (``Outline``); everything that is done per cell and source is done here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from omnitalk_cli.render.flow import (
     GRID,
     Region,
     draw_sharp_parts,
-    draw_triangles,
     head_weight,
     inverse_corners,
 )
@@ -29,16 +28,16 @@ from omnitalk_cli.render.geometry import Geometry
 from omnitalk_cli.render.patches import PatchKind, patch_cover
 from omnitalk_cli.render.torch_bank import DeviceBank
 from omnitalk_cli.render.torch_ops import gaussian_map, mapped, upload
+from omnitalk_cli.render.torch_raster import cover_cells
 
 Cover = tuple[Region, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outline:
-    """What is drawn on the host for one frame: ``triangles`` and ``sharp`` [G,G] as in ``flow.py``;
-    where ``mouth`` and ``eyes`` go."""
+    """What is drawn on the host for one frame: the ``sharp`` parts [G,G] as in ``flow.py``; where
+    ``mouth`` and ``eyes`` go."""
 
-    triangles: NDArray[np.int16]
     sharp: NDArray[np.uint8]
     mouth: Cover | None
     eyes: Cover | None
@@ -52,7 +51,6 @@ class Outline:
             return patch_cover(kind, vertices, scale, bank.grid)
 
         return cls(
-            triangles=draw_triangles(bank.grid, vertices, target.depth[index]),
             sharp=draw_sharp_parts(bank.grid, vertices),
             mouth=cover(bank.mouth_kind),
             eyes=cover(bank.eye_kind),
@@ -64,6 +62,7 @@ class Targets:
     """B target frames: fields of ``Geometry`` by frame."""
 
     vertices: NDArray[np.float32]
+    depth: NDArray[np.float32]
     pose_points: NDArray[np.float32]
     irises: NDArray[np.float32]
     scale: NDArray[np.float32]
@@ -74,6 +73,7 @@ class Targets:
         """The frames (geometry, index in it)."""
         return cls(
             vertices=np.stack([one.vertices[index] for one, index in frames]),
+            depth=np.stack([one.depth[index] for one, index in frames]),
             pose_points=np.stack([one.pose_points[index] for one, index in frames]),
             irises=np.stack([one.irises[index] for one, index in frames]),
             scale=np.stack([one.scale[index] for one, index in frames]),
@@ -123,10 +123,9 @@ class BatchFlow:
         self._outermost = grid.topology.outermost
         corners = targets.vertices[:, grid.topology.triangles]  # [B,F,3,2]
         inverse = inverse_corners(corners.reshape(-1, 3, 2)).reshape(count, -1, 9)
-        triangles = np.stack([outline.triangles for outline in outlines])
-        self._corners, self._shares = self._barycentric(
-            upload(inverse, device), upload(triangles, device).long()
-        )
+        lines = upload(inverse, device)
+        triangles = cover_cells(grid, targets.vertices, targets.depth, lines)
+        self._corners, self._shares = self._barycentric(lines, triangles)
         sharp = upload(np.stack([outline.sharp for outline in outlines]), device)
         self._sharp = sharp.float() / 255
         middle = self._pose.mean(dim=1)[:, :, None, None]
@@ -140,9 +139,9 @@ class BatchFlow:
 
         ``inverse`` [B,F,9] of the triangles' corners, ``triangles`` [B,G,G].
         """
-        count, number = inverse.shape[:2]
-        inverse = torch.cat([inverse, inverse.new_zeros(count, 1, 9)], dim=1)
-        flat = torch.where(triangles < 0, number, triangles).flatten(1)
+        # The number of triangles stands for none of them: a row of zeros.
+        inverse = torch.cat([inverse, inverse.new_zeros(len(inverse), 1, 9)], dim=1)
+        flat = triangles.flatten(1)
         here = inverse.gather(1, flat[..., None].expand(-1, -1, 9))
         x, y = self.everywhere.points(self._bank.cell).flatten(2).unbind(1)
         shares = here[..., :3] * x[..., None] + here[..., 3:6] * y[..., None] + here[..., 6:]

@@ -1,8 +1,8 @@
 """The embedded renderer for whole batches of frames on a torch device: ``mesh.py``'s pictures.
 
-It uses the same bank and the same plan. Threads draw on the host what is cheap there (the
-triangles' picture, masks) for the next batch while the device works on the present one; what is
-drawn by hand (the inside of a mouth that never opened, the eyes of a still) is laid on at the end.
+It uses the same bank and the same plan. Threads draw on the host what is cheap there (the patches'
+masks) for the next batch while the device works on the present one; what is drawn by hand (the
+inside of a mouth that never opened, the eyes of a still) is laid on at the end.
 """
 
 from __future__ import annotations
