@@ -63,7 +63,8 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_generate_passes_each_stage_what_was_given(calls: dict[str, Any], tmp_path: Path) -> None:
     words = (
         "generate --ref clip.mp4 --say Hi --seed 7 --steps 4 --cfg-video 0 --ref-start 1.5 "
-        "--fps 30 --gaze 0 --visible-mark none --overwrite -o new/out.mp4 --json"
+        "--fps 30 --gaze 0 --visible-mark none --renderer mesh --device cpu "
+        "--overwrite -o new/out.mp4 --json"
     )
     result = CliRunner().invoke(app, words.split())
     assert result.exit_code == 0, result.stderr
@@ -72,7 +73,8 @@ def test_generate_passes_each_stage_what_was_given(calls: dict[str, Any], tmp_pa
     assert calls["speech"][1]["options"] == {"seed": 7, "steps": 4, "cfg_video": 0}
     assert calls["video"][1] == {
         "overwrite": True,
-        "options": {"fps": 30, "gaze": 0, "visible_mark": "none"},
+        "device": "cpu",
+        "options": {"fps": 30, "gaze": 0, "visible_mark": "none", "renderer": "mesh"},
     }
     assert calls["perform"][0] == ("REFERENCE", SCRIPT)
     assert calls["perform"][1]["settings"] == "SPEECH"

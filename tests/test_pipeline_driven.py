@@ -255,15 +255,13 @@ def test_the_video_gets_the_recording_itself(
         def write(self, frame: np.ndarray) -> None: ...
 
     class Renderer:
-        def __init__(self, **options: Any) -> None: ...
-
         def prepare(self, reference: Reference, **more: Any) -> None: ...
 
         def frames(self, bank: None, codes: np.ndarray, fps: float) -> Any:
             return (np.zeros((512, 512, 3), np.uint8) for _ in codes)
 
     monkeypatch.setattr(production, "VideoWriter", Writer)
-    monkeypatch.setattr(production, "MeshRenderer", Renderer)
+    monkeypatch.setattr(production, "make_renderer", lambda name, **options: Renderer())
     samples = speech(1.0)
     performance = Performance(
         mel=recording_mel(samples), codes=np.zeros((94, 61), np.float32), segments=(),

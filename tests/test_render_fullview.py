@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from flat_face import drawn_reference
 from omnitalk_cli.errors import InputError, UsageError
 from omnitalk_cli.media.probe import probe
 from omnitalk_cli.pipeline.framing import Frame, Framing, frame_of
@@ -17,7 +18,6 @@ from omnitalk_cli.pipeline.surroundings import most_usual
 from omnitalk_cli.render.backdrop import Background
 from omnitalk_cli.render.fullview import FullView, Still, still_of
 from omnitalk_cli.types import HOP, MEL_RATE, Crop, Performance, Reference, Surroundings
-from test_render_mesh import drawn_reference
 
 WIDTH, HEIGHT = 400, 300
 CROP = Crop(x=120, y=60, size=128, source_width=WIDTH, source_height=HEIGHT)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from flat_face import drawn_reference
 from omnitalk_cli.face.codes import CODE_INDEX, GAZE_NAMES, POSE
 from omnitalk_cli.face.rig import FaceRig
 from omnitalk_cli.render.cavity import MouthLook, draw_cavity, opacity
@@ -20,7 +21,6 @@ from omnitalk_cli.render.own_teeth import own_teeth
 from omnitalk_cli.render.teeth import jaws_of
 from omnitalk_cli.render.topology import LIDS, LIPS_INNER, LIPS_OUTER, build_topology
 from omnitalk_cli.types import Float, PoseFrame
-from test_render_mesh import drawn_reference
 
 SIDE = 384
 POSE_FRAME = PoseFrame(origin_x=192.0, origin_y=180.0, scale=160.0)

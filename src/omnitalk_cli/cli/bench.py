@@ -9,7 +9,16 @@ import typer
 
 from omnitalk_cli.cli.commands import PanelCommand, help_without_command
 from omnitalk_cli.cli.console import session
-from omnitalk_cli.cli.options import VIDEO, Config, Json, Quiet, Verbose, Workers
+from omnitalk_cli.cli.options import (
+    VIDEO,
+    Config,
+    Device,
+    Json,
+    Quiet,
+    Renderer,
+    Verbose,
+    Workers,
+)
 from omnitalk_cli.pipeline.settings import check_input
 
 app = typer.Typer(
@@ -30,6 +39,8 @@ def bench_render(
             help="Clips, or features made by extract.", metavar="CLIP...", rich_help_panel=VIDEO
         ),
     ],
+    renderer: Renderer = None,
+    device: Device = "auto",
     workers: Workers = None,
     json_output: Json = False,
     config: Config = None,
@@ -41,11 +52,14 @@ def bench_render(
         for clip in clips:
             check_input(clip, "a clip of a person, or features made by extract")
         from omnitalk_cli.evaluation.reenactment import mean, reenact, reference_of, table
-        from omnitalk_cli.render.mesh import MeshRenderer
+        from omnitalk_cli.pipeline.devices import choose_device
+        from omnitalk_cli.render.renderers import AUTO, make_renderer
 
-        renderer = MeshRenderer(workers=workers or 1, limit=False)
+        drawer = make_renderer(
+            renderer or AUTO, device=choose_device(device), workers=workers or 1, limit=False
+        )
         results = [
-            reenact(reference_of(clip), renderer=renderer, progress=console.progress)
+            reenact(reference_of(clip), renderer=drawer, progress=console.progress)
             for clip in clips
         ]
         rows = results + ([mean(results)] if len(results) > 1 else [])

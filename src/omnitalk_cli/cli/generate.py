@@ -75,6 +75,7 @@ def generate(
     codec: opt.Codec = None,
     visible_mark: opt.VisibleMark = None,
     vocoder: opt.Vocoder = None,
+    renderer: opt.Renderer = None,
     head_motion: opt.HeadMotion = None,
     expression: opt.Expression = None,
     gaze: opt.Gaze = None,
@@ -117,10 +118,11 @@ def generate(
             visible_mark=visible_mark, ffmpeg=ffmpeg, head_motion=head_motion,
             expression=expression, gaze=gaze, blink_rate=blink_rate,
             look_at_camera=look_at_camera, workers=workers, vocoder=vocoder,
+            renderer=renderer,
         )  # fmt: skip
         speech["seed"] = choose_seed(seed)
         settings = speech_options(model=model, device=device, dtype=dtype, options=speech)
-        production = video_options(overwrite=overwrite, options=video)
+        production = video_options(overwrite=overwrite, device=device, options=video)
         if dry_run:
             seed = speech.pop("seed")
             everything = {**extraction, **speech, **video}

@@ -255,6 +255,15 @@ Vocoder = Annotated[
         metavar="NAME|FILE",
     ),
 ]
+Renderer = Annotated[
+    Literal["auto", "mesh", "mesh-torch"] | None,
+    option(
+        "--renderer",
+        text="What draws the pictures: mesh, frame by frame on the CPU; mesh-torch, the same in "
+        "batches on --device; auto takes what suits the device.",
+        panel=VIDEO,
+    ),
+]
 HeadMotion = Annotated[
     float | None, option("--head-motion", text="Gain of head movement, 1 as made.", panel=VIDEO)
 ]

@@ -47,6 +47,8 @@ def render(
     codec: opt.Codec = None,
     visible_mark: opt.VisibleMark = None,
     vocoder: opt.Vocoder = None,
+    device: opt.Device = "auto",
+    renderer: opt.Renderer = None,
     head_motion: opt.HeadMotion = None,
     expression: opt.Expression = None,
     gaze: opt.Gaze = None,
@@ -68,11 +70,12 @@ def render(
         check_output(path, suffixes=(".mp4",), overwrite=overwrite, inputs=(ref, performance))
         production = video_options(
             overwrite=overwrite,
+            device=device,
             options=given(
                 fps=fps, view=view, size=size, background=background, crf=crf, codec=codec,
                 visible_mark=visible_mark, head_motion=head_motion, expression=expression,
                 gaze=gaze, blink_rate=blink_rate, look_at_camera=look_at_camera, ffmpeg=ffmpeg,
-                workers=workers, vocoder=vocoder,
+                workers=workers, vocoder=vocoder, renderer=renderer,
             ),
         )  # fmt: skip
         from omnitalk_cli.pipeline.performance_store import load_performance

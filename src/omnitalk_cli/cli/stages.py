@@ -146,17 +146,22 @@ def speech_options(
     return SynthesisOptions(**options), where, choose_dtype(dtype, where)
 
 
-def video_options(*, overwrite: bool, options: dict[str, Any]) -> ProductionOptions:
+def video_options(
+    *, overwrite: bool, options: dict[str, Any], device: str = "auto"
+) -> ProductionOptions:
     """ProductionOptions, with everything checked that production needs.
 
-    Raises UsageError for values that do not fit, SetupError without ffmpeg or the vocoder.
+    Raises UsageError for values that do not fit, SetupError without ffmpeg, the vocoder or the
+    device.
     """
     from omnitalk_cli.media.ffmpeg import find_ffmpeg
+    from omnitalk_cli.pipeline.devices import choose_device
     from omnitalk_cli.pipeline.production import ProductionOptions
     from omnitalk_cli.provenance.visible import VisibleMark
     from omnitalk_cli.weights.store import find_weights
 
-    chosen = ProductionOptions(**options, overwrite=overwrite)
+    where = choose_device(device)
+    chosen = ProductionOptions(**options, device=where, overwrite=overwrite)
     if chosen.visible_mark.lower() != "none":
         VisibleMark(text=chosen.visible_mark)
     find_ffmpeg(chosen.ffmpeg)

@@ -21,11 +21,12 @@ from omnitalk_cli.media.ffmpeg import find_ffmpeg
 from omnitalk_cli.media.files import check_writable
 from omnitalk_cli.media.rates import exact_rate
 from omnitalk_cli.pipeline.controls import Controls, control, lens_direction
+from omnitalk_cli.pipeline.devices import choose_device
 from omnitalk_cli.pipeline.framing import Frame, Framing, View, frame_of
 from omnitalk_cli.pipeline.synthesis import resample_codes
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.provenance.visible import VisibleMark
-from omnitalk_cli.render.mesh import MeshRenderer
+from omnitalk_cli.render.renderers import check_renderer, make_renderer
 from omnitalk_cli.speech.source import SourceVocoder
 from omnitalk_cli.speech.vocoder import Vocoder
 from omnitalk_cli.speech.vocoder import load_vocoder as load_vocos
@@ -43,7 +44,8 @@ class ProductionOptions:
     ``framing.Frame``; ``head_motion`` … ``look_at_camera`` as in ``controls.Controls``.
 
     ``visible_mark`` is the label's text, or ``none``. ``vocoder`` is ``source`` (needs no weights),
-    ``vocos`` (the embedded network) or a file of Vocos weights.
+    ``vocos`` (the embedded network) or a file of Vocos weights. ``renderer`` is a name of
+    ``renderers.RENDERERS`` or ``auto``: what suits ``device`` (as in ``devices.choose_device``).
     """
 
     fps: float = 25.0
@@ -54,6 +56,8 @@ class ProductionOptions:
     codec: str = "h264"
     visible_mark: str = VisibleMark.text
     vocoder: str = "source"
+    renderer: str = "auto"
+    device: str = "auto"
     head_motion: float = 1.0
     expression: float = 1.0
     gaze: float = 1.0
@@ -66,6 +70,7 @@ class ProductionOptions:
     def __post_init__(self) -> None:
         if self.codec not in CODECS:
             raise UsageError(f"codec {self.codec!r} is not known; one of {', '.join(CODECS)}")
+        check_renderer(self.renderer)
         assert self.frame and self.controls  # they check their parts when they are made
 
     @property
@@ -98,11 +103,12 @@ def produce(
     the recording that the performance follows.
 
     The file appears whole or not at all. Raises UsageError when it exists and may not be
-    overwritten, InputError when the reference lacks what the view needs, SetupError when ffmpeg or
-    the vocoder's weights are missing, WorkError when writing fails.
+    overwritten, InputError when the reference lacks what the view needs, SetupError when ffmpeg,
+    the vocoder's weights or the device are missing, WorkError when writing fails.
     """
     check_writable(output, overwrite=options.overwrite)
     ffmpeg = find_ffmpeg(options.ffmpeg)
+    device = choose_device(options.device)
     rate = exact_rate(options.fps)
     framing = Framing(reference, options.frame, fps=float(rate))
     timings: dict[str, float] = {}
@@ -119,7 +125,7 @@ def produce(
     timings["vocoder"] = time.monotonic() - begin
 
     begin = time.monotonic()
-    renderer = MeshRenderer(workers=options.workers)
+    renderer = make_renderer(options.renderer, device=device, workers=options.workers)
     bank = renderer.prepare(reference, progress=progress)
     timings["prepare"] = time.monotonic() - begin
 

@@ -39,7 +39,7 @@ class Appearance:
     trust: Float
 
     def predict(self, features: Float) -> Float:
-        """Components [N,K] expected of ``features`` [N,F].
+        """Components [...,K] expected of ``features`` [...,F].
 
         Both stay within what the bank has shown: beyond, a straight line leads to colours that no
         face has.
@@ -51,8 +51,11 @@ class Appearance:
     def correction(self, features: Float, source: int) -> Float:
         """What to add [h,w,3] to bank picture ``source`` so that it looks as ``features`` [F] are
         expected to."""
-        step = self.predict(features[None])[0] - self.actual[source]
-        return np.tensordot(self.trust * step, self.textures, axes=1).astype(np.float32)
+        return np.tensordot(self.step(features, source), self.textures, axes=1).astype(np.float32)
+
+    def step(self, features: Float, source: int | NDArray[np.int64]) -> Float:
+        """How much of each texture ``correction`` adds, [...,K] for one row or many."""
+        return np.asarray(self.trust * (self.predict(features) - self.actual[source]))
 
     def distance(self, features: Float) -> Float:
         """[N,M] grey levels between the texture predicted of ``features`` [N,F] and the bank's."""

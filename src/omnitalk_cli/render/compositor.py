@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from omnitalk_cli.types import Float
 
 # Pixels (side 512) that the background may ride along with the head: fully, not at all.
 STILL, OWN = np.array([1.0, 4.0]), np.array([8.0, 24.0])
-MEMBRANE_STEP = 8
+MEMBRANE_STEP, SPREAD, LEAST_WEIGHT = 8, 5, 1e-4
 FLOW_SIDE = 256
 FINE = 1.6  # pixels (side 512): detail finer than this comes from one picture alone
 
@@ -39,8 +40,8 @@ def warp_base(layer: Layer, flow: Float, pixels: Float, plate: Plate | None) -> 
     warped = sample(layer.picture, places)
     unit = size / 512
     motion = np.hypot(flow[..., 0], flow[..., 1])
-    keep = _below(motion, STILL * unit)
-    own = _below(motion, OWN * unit)
+    keep = below(motion, STILL * unit).astype(np.float32)
+    own = below(motion, OWN * unit).astype(np.float32)
     matte = cv2.extractChannel(warped, 3)
     unseen = (1 - plate.seen) * cv2.resize(own, (size, size))
     alpha = cv2.max(cv2.resize(keep, (size, size)), unseen)
@@ -63,21 +64,28 @@ def cross_fade(
     along their optical flow, so that one picture turns into the other instead of both showing.
     """
     size = first.shape[0]
-    greys = [
-        cv2.cvtColor(cv2.resize(picture, (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_AREA),
-                     cv2.COLOR_RGB2GRAY)
+    side = (FLOW_SIDE, FLOW_SIDE)
+    small = [
+        np.asarray(cv2.resize(picture, side, interpolation=cv2.INTER_AREA), np.uint8)
         for picture in (first, second)
-    ]  # fmt: skip
-    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    start = np.zeros((FLOW_SIDE, FLOW_SIDE, 2), np.float32)
-    flow = finder.calc(greys[0], greys[1], start) * (size / FLOW_SIDE)
+    ]
     pixels = pixel_grid(size)
-    stretched = cv2.resize(cv2.GaussianBlur(flow, (0, 0), 2.0), (size, size))
+    stretched = cv2.resize(flow_between(small[0], small[1], size), (size, size))
     moved = [
         sample(picture, pixels + share * stretched)
         for picture, share in ((first, -weight), (second, 1 - weight))
     ]
     return np.asarray(cv2.addWeighted(moved[0], 1 - weight, moved[1], weight, 0), np.uint8)
+
+
+def flow_between(first: NDArray[np.uint8], second: NDArray[np.uint8], size: int) -> Float:
+    """Optical flow [F,F,2], F = 256, between two pictures [F,F,3] of the same geometry, smoothed,
+    in pixels of pictures of side ``size``."""
+    greys = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (first, second)]
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    start = np.zeros((FLOW_SIDE, FLOW_SIDE, 2), np.float32)
+    flow = finder.calc(greys[0], greys[1], start) * (size / FLOW_SIDE)
+    return np.asarray(cv2.GaussianBlur(flow, (0, 0), 2.0), np.float32)
 
 
 def tinted(picture: NDArray[np.uint8], colour: Float) -> NDArray[np.uint8]:
@@ -110,20 +118,25 @@ def lay_patch(
     base[...] = cv2.blendLinear(patch, base, mask, 1 - mask)
 
 
+def coarse_side(pixels: int) -> int:
+    """Cells along a side of ``pixels`` at which colours are matched."""
+    return max(2, pixels // MEMBRANE_STEP)
+
+
 def _match_colours(
     base: NDArray[np.uint8], patch: NDArray[np.uint8], mask: Float
 ) -> NDArray[np.uint8]:
     height, width = mask.shape
-    small = (max(2, width // MEMBRANE_STEP), max(2, height // MEMBRANE_STEP))
+    small = (coarse_side(width), coarse_side(height))
     rim = cv2.resize(4 * mask * (1 - mask), small, interpolation=cv2.INTER_AREA)[..., None]
     difference = cv2.resize(base, small, interpolation=cv2.INTER_AREA).astype(np.float32)
     difference -= cv2.resize(patch, small, interpolation=cv2.INTER_AREA)
-    spread = max(small) / 5
-    weight = cv2.GaussianBlur(rim, (0, 0), spread) + 1e-4
+    spread = max(small) / SPREAD
+    weight = cv2.GaussianBlur(rim, (0, 0), spread) + LEAST_WEIGHT
     shift = cv2.GaussianBlur(difference * rim, (0, 0), spread) / weight[..., None]
     return np.asarray(cv2.add(patch, cv2.resize(shift, (width, height)), dtype=cv2.CV_8U), np.uint8)
 
 
-def _below(values: Float, limits: NDArray[np.float64]) -> Float:
-    """1 below the first of ``limits``, 0 above the second, linear between."""
-    return np.clip((limits[1] - values) / (limits[1] - limits[0]), 0, 1).astype(np.float32)
+def below(values: Any, limits: NDArray[np.float64]) -> Any:
+    """1 below the first of ``limits``, 0 above the second, linear between (array or tensor)."""
+    return ((limits[1] - values) / (limits[1] - limits[0])).clip(0, 1)

@@ -8,6 +8,7 @@ every source.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -74,37 +75,18 @@ class TargetFlow:
         self._pose = _as_complex(target.pose_points[index])
         self._irises = target.irises[index]
         self.scale = float(target.scale[index])
-        self._corners, self._shares = self._barycentric(self._draw(target.depth[index]))
+        triangles = draw_triangles(grid, self._vertices, target.depth[index])
+        self._corners, self._shares = self._barycentric(triangles)
         self.head = self._head_weight(float(target.angles[index, 2]))
-        self._sharp = self._sharp_mask()
-
-    def _draw(self, depth: Float) -> NDArray[np.int16]:
-        """Index of the triangle over every cell (far ones first), -1 where there is none."""
-        grid = self._grid
-        cells = (self._vertices + 0.5) / grid.cell - 0.5
-        corners = np.rint(cells * 16).astype(np.int32)[grid.topology.triangles]
-        order = np.argsort(-depth[grid.topology.triangles].sum(axis=1))
-        image = np.full((GRID, GRID), -1, np.int16)
-        for number, corner in zip(order.tolist(), corners[order], strict=True):
-            cv2.fillConvexPoly(image, corner, (number,), cv2.LINE_8, 4)
-        return image
+        sharp = draw_sharp_parts(grid, self._vertices)
+        self._sharp = sharp.astype(np.float32)[..., None] / 255
 
     def _head_weight(self, roll: float) -> Float:
         centre = self._pose.mean()
         relative = self._grid.points - np.array([centre.real, centre.imag], np.float32)
         cos, sin = np.cos(roll) / self.scale, np.sin(roll) / self.scale
-        across = np.abs(relative[..., 0] * cos - relative[..., 1] * sin)
-        along = relative[..., 0] * sin + relative[..., 1] * cos
-        return _fall(across, *SIDE) * _fall(-along, *UP) * _fall(along, *DOWN)
-
-    def _sharp_mask(self) -> Float:
-        """1 on lips and lids, where the residual must not be blurred."""
-        mask = np.zeros((GRID, GRID), np.uint8)
-        for part in self._grid.sharp_parts:
-            hull = cv2.convexHull((self._vertices[part] + 0.5) / self._grid.cell - 0.5)
-            cv2.fillConvexPoly(mask, np.rint(hull * 16).astype(np.int32), (255,), cv2.LINE_8, 4)
-        soft = cv2.GaussianBlur(cv2.dilate(mask, np.ones((3, 3), np.uint8)), (0, 0), 1.0)
-        return soft.astype(np.float32)[..., None] / 255
+        weight = head_weight(relative[..., 0], relative[..., 1], cos, sin)
+        return np.asarray(weight, np.float32)
 
     def to(
         self, source: Geometry, index: int, *, region: Region = EVERYWHERE, gaze: bool = False
@@ -138,7 +120,7 @@ class TargetFlow:
         them, and extrapolated they would throw pixels across the face.
         """
         grid = self._grid
-        inverse = _inverse_corners(self._vertices[grid.topology.triangles]).reshape(-1, 9)
+        inverse = inverse_corners(self._vertices[grid.topology.triangles]).reshape(-1, 9)
         inverse = np.concatenate([inverse, np.zeros((1, 9), np.float32)])
         flat = triangles.ravel()
         here = np.take(inverse, flat, axis=0)  # index -1: the zero row
@@ -179,6 +161,37 @@ class TargetFlow:
             flow[near] += GAZE_STRENGTH * bump * missing
 
 
+def draw_triangles(grid: FlowGrid, vertices: Float, depth: Float) -> NDArray[np.int16]:
+    """Index [G,G] of the triangle over every cell (far ones first), -1 where there is none."""
+    cells = (vertices + 0.5) / grid.cell - 0.5
+    corners = np.rint(cells * 16).astype(np.int32)[grid.topology.triangles]
+    order = np.argsort(-depth[grid.topology.triangles].sum(axis=1))
+    image = np.full((GRID, GRID), -1, np.int16)
+    for number, corner in zip(order.tolist(), corners[order], strict=True):
+        cv2.fillConvexPoly(image, corner, (number,), cv2.LINE_8, 4)
+    return image
+
+
+def draw_sharp_parts(grid: FlowGrid, vertices: Float) -> NDArray[np.uint8]:
+    """[G,G] 255 on lips and lids, where what is left at the vertices must not be blurred."""
+    mask = np.zeros((GRID, GRID), np.uint8)
+    for part in grid.sharp_parts:
+        hull = cv2.convexHull((vertices[part] + 0.5) / grid.cell - 0.5)
+        cv2.fillConvexPoly(mask, np.rint(hull * 16).astype(np.int32), (255,), cv2.LINE_8, 4)
+    soft = cv2.GaussianBlur(cv2.dilate(mask, np.ones((3, 3), np.uint8)), (0, 0), 1.0)
+    return np.asarray(soft, np.uint8)
+
+
+def head_weight(x: Any, y: Any, cos: Any, sin: Any) -> Any:
+    """0…1: how far a place ``x``, ``y`` (pixels from the head's centre) moves with the head.
+
+    ``cos`` and ``sin`` of its roll, divided by the eye distance. For arrays and for tensors.
+    """
+    across = abs(x * cos - y * sin)
+    along = x * sin + y * cos
+    return _fall(across, *SIDE) * _fall(-along, *UP) * _fall(along, *DOWN)
+
+
 def _as_complex(points: Float) -> NDArray[np.complex64]:
     return points[:, 0] + 1j * points[:, 1]
 
@@ -193,13 +206,13 @@ def _similarity(
     return complex(turn), complex(source_mean - turn * target_mean)
 
 
-def _fall(distance: Float, inner: float, outer: float) -> Float:
-    """1 below ``inner``, 0 above ``outer``, smooth between."""
-    step = np.clip((outer - distance) / (outer - inner), 0, 1)
+def _fall(distance: Any, inner: float, outer: float) -> Any:
+    """1 below ``inner``, 0 above ``outer``, smooth between (of an array or a tensor)."""
+    step = ((outer - distance) / (outer - inner)).clip(0, 1)
     return step * step * (3 - 2 * step)
 
 
-def _inverse_corners(corners: Float) -> Float:
+def inverse_corners(corners: Float) -> Float:
     """Inverses [F,3,3] of the corner matrices with rows [x y 1]; 0 for empty triangles."""
     x, y = corners[..., 0].astype(np.float64), corners[..., 1].astype(np.float64)
     following, last = [1, 2, 0], [2, 0, 1]

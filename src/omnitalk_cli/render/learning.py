@@ -33,17 +33,19 @@ class PartModel:
         """What to add [g,g,3] to bank picture ``source`` at the grid cells ``points`` [g,g,2],
         which ``flow`` [g,g,2] takes to the frame of the textures."""
         texture = self.appearance.correction(inputs, source)
-        height, width = texture.shape[:2]
-        cell = float(points[0, 1, 0] - points[0, 0, 0])
-        rows, columns = self.region.rows, self.region.columns
-        low = np.array([columns.start, rows.start], np.float32) * cell
-        span = np.array([columns.stop - columns.start, rows.stop - rows.start]) * cell
-        places = (points + flow - low + 0.5) / span * np.array([width, height]) - 0.5
+        low, span = self.texture_box(float(points[0, 1, 0] - points[0, 0, 0]))
+        places = (points + flow - low + 0.5) / span * np.array(texture.shape[1::-1]) - 0.5
         found = cv2.remap(
             texture, places.astype(np.float32), None, cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )  # type: ignore[call-overload]  # fmt: skip
         return np.asarray(found, np.float32)
+
+    def texture_box(self, cell: float) -> tuple[Float, NDArray[np.float64]]:
+        """Top left corner [2] and size [2] in pixels of what the textures show."""
+        rows, columns = self.region.rows, self.region.columns
+        low = np.array([columns.start, rows.start], np.float32) * cell
+        return low, np.array([columns.stop - columns.start, rows.stop - rows.start]) * cell
 
 
 def learn_part(

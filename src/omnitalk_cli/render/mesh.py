@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.bank import MeshBank, bank_of
@@ -106,15 +107,15 @@ class MeshRenderer:
         draw: Callable[[MeshBank, Block, int, Step], Drawn],
     ) -> Iterator[Drawn]:
         if self.limit:
-            codes = limit_blinks(bank.limits.apply(codes), bank.neutral)
+            codes = limited(bank, codes)
         if self.workers <= 1:
-            for target, index, step in _schedule(bank, codes):
+            for target, index, step in schedule(bank, codes):
                 yield draw(bank, target, index, step)
             return
         with ThreadPoolExecutor(self.workers) as pool:
             waiting: deque[Future[Drawn]] = deque()
             try:
-                for target, index, step in _schedule(bank, codes):
+                for target, index, step in schedule(bank, codes):
                     waiting.append(pool.submit(draw, bank, target, index, step))
                     if len(waiting) > 2 * self.workers:
                         yield waiting.popleft().result()
@@ -125,7 +126,12 @@ class MeshRenderer:
                     future.cancel()
 
 
-def _schedule(bank: MeshBank, codes: Float) -> Iterator[tuple[Block, int, Step]]:
+def limited(bank: MeshBank, codes: Float) -> Float:
+    """``codes`` [N,61] softly within what the reference shows."""
+    return limit_blinks(bank.limits.apply(codes), bank.neutral)
+
+
+def schedule(bank: MeshBank, codes: Float) -> Iterator[tuple[Block, int, Step]]:
     """Every frame's geometry (one block of them at a time), its place in it and its sources."""
 
     def features(start: int, stop: int) -> Features:
@@ -153,9 +159,7 @@ def draw_matted(bank: MeshBank, target: Block, index: int, step: Step) -> tuple[
         matte = np.asarray(
             cv2.addWeighted(matte, 1 - weight, base(step.other), weight, 0), np.uint8
         )
-    if bank.frame_size != bank.size:
-        matte = np.asarray(cv2.resize(matte, (bank.frame_size,) * 2), np.uint8)
-    return picture, matte
+    return picture, at_frame_size(bank, matte)
 
 
 def _base_flow(bank: MeshBank, target: Block, index: int, flow: TargetFlow, key: int) -> Float:
@@ -207,13 +211,28 @@ def draw_frame(
                 patches[number] = tinted(patches[number], more)
         rows, columns = region.pixels(round(bank.grid.cell))
         lay_patch(picture[rows, columns], blend_coarse(*patches, unit=bank.size / 512), mask)
+    return finished(bank, target, index, step, picture)
+
+
+def finished(bank: MeshBank, target: Block, index: int, step: Step, picture: Picture) -> Picture:
+    """``picture`` [s,s,3] of frame ``index`` with what is drawn rather than copied: the inside of a
+    mouth that never opened so far, the eyes of a still. At the size to give out, [S,S,3].
+
+    May draw into the picture it is given.
+    """
+    geometry = target.geometry
     opening = float(bank.geometry.opening[step.mouth[0]])
     amount = opacity(bank.mouth_look, float(geometry.opening[index]), opening)
     if amount > 0:
-        inner = vertices[bank.inner_lips]
+        inner = geometry.vertices[index][bank.inner_lips]
         draw_cavity(picture, inner, geometry, index, bank.neutral, bank.mouth_look, amount)
     if target.eyes_wanted is not None:
         draw_eyes(picture, geometry, target.eyes_wanted, index, bank.eye_looks, bank.grid.topology)
-    if bank.frame_size != bank.size:
-        picture = np.asarray(cv2.resize(picture, (bank.frame_size,) * 2), np.uint8)
-    return picture
+    return at_frame_size(bank, picture)
+
+
+def at_frame_size(bank: MeshBank, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture or matte of the bank's own side at the side to give out."""
+    if bank.frame_size == bank.size:
+        return picture
+    return np.asarray(cv2.resize(picture, (bank.frame_size,) * 2), np.uint8)

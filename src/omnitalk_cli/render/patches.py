@@ -51,10 +51,21 @@ def cut(frame: NDArray[np.uint8], points: Float, scale: float) -> Crop:
 def patch_mask(
     kind: PatchKind, vertices: Float, scale: float, grid: FlowGrid
 ) -> tuple[Region, Float] | None:
-    """Region of whole cells and soft mask [h,w] of the part at ``vertices`` [V,2] (pixels).
+    """Region of whole cells and soft mask [h,w] 0…1 of the part at ``vertices`` [V,2] (pixels).
 
     None when the part lies outside the frame.
     """
+    covered = patch_cover(kind, vertices, scale, grid)
+    if covered is None:
+        return None
+    region, cover = covered
+    return region, np.asarray(cover.astype(np.float32) / 255, np.float32)
+
+
+def patch_cover(
+    kind: PatchKind, vertices: Float, scale: float, grid: FlowGrid
+) -> tuple[Region, NDArray[np.uint8]] | None:
+    """As ``patch_mask``, the mask in 255 steps."""
     feather = kind.feather * scale
     hulls = []
     for group in kind.groups:
@@ -76,8 +87,7 @@ def patch_mask(
         places = ((hull - low * cell) * 8 - 4).round().astype(np.int32)
         cv2.fillConvexPoly(mask, places, (255,), cv2.LINE_8, 4)
     soft = cv2.GaussianBlur(mask, (0, 0), max(0.5, feather / 2))
-    soft = cv2.resize(soft, (int(shape[1]), int(shape[0]))).astype(np.float32) / 255
-    return region, np.asarray(soft, np.float32)
+    return region, np.asarray(cv2.resize(soft, (int(shape[1]), int(shape[0]))), np.uint8)
 
 
 def warp_patch(crop: Crop, flow: Float, region: Region, pixels: Float) -> NDArray[np.uint8]:

@@ -51,8 +51,13 @@ class Residual:
     def flow(self, target: Float, source: Float) -> Float:
         """Displacement ``[s, s, 2]`` to add to the mesh's flow from a target frame with features
         ``target`` ``[F]`` to a source frame."""
-        step = SHRINK * np.clip((target - source) / self.scale, -REACH, REACH)
-        return np.asarray((step @ self.weights).reshape(SIDE, SIDE, 2), np.float32)
+        return np.asarray(
+            (self.step(target, source) @ self.weights).reshape(SIDE, SIDE, 2), np.float32
+        )
+
+    def step(self, target: Float, source: Float) -> Float:
+        """What ``weights`` are multiplied with, ``[..., F]``."""
+        return np.asarray(SHRINK * np.clip((target - source) / self.scale, -REACH, REACH))
 
 
 def learn_residual(
