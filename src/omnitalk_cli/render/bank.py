@@ -216,7 +216,13 @@ def build_bank(
     eye_crops = crops(np.concatenate(eyes))
     distance = base_distance(features, take(features, keys))
     with ThreadPoolExecutor(workers) as pool:  # the longest first
-        left_over = pool.submit(learn_residual_of, frames, mattes, geometry, distance, keys, grid)
+        sure = mattes
+        if clip is not None:
+            sure = [
+                np.asarray(cv2.min(matte, known), np.uint8)
+                for matte, known in zip(mattes, clip.known, strict=True)
+            ]
+        left_over = pool.submit(learn_residual_of, frames, sure, geometry, distance, keys, grid)
         plates = pool.submit(
             _plate_of, plain, mattes, clip, camera
         )  # never read between its pixels

@@ -82,8 +82,8 @@ class Camera:
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """Pictures without their camera's motion: ``frames`` [S,S,3], ``mattes`` [S,S] (0 where
-    nothing is known) and ``known`` [S,S] (255 where the camera had looked)."""
+    """Pictures without their camera's motion: ``frames`` [S,S,3], ``mattes`` [S,S] and
+    ``known`` [S,S] (255 where the camera had looked; elsewhere both repeat their borders)."""
 
     frames: list[NDArray[np.uint8]]
     mattes: list[NDArray[np.uint8]]
@@ -124,7 +124,7 @@ def held(
         picture = cv2.warpAffine(
             frames[index], matrix, side, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
-        matte = cv2.warpAffine(mattes[index], matrix, side)
+        matte = cv2.warpAffine(mattes[index], matrix, side, borderMode=cv2.BORDER_REPLICATE)
         known = cv2.warpAffine(full, matrix, side, flags=cv2.INTER_NEAREST)
         return tuple(np.asarray(one, np.uint8) for one in (picture, matte, known))
 

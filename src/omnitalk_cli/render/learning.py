@@ -103,4 +103,4 @@ def learn_residual_of(
         matte = cv2.resize(mattes[target], side, interpolation=cv2.INTER_AREA)
         return np.asarray(filmed, np.uint8), warped, matte.astype(np.float32) / 255
 
-    return learn_residual(pairs, draw, residual_inputs(geometry), grid.size)
+    return learn_residual(pairs, draw, residual_inputs(geometry), grid.size, keys)

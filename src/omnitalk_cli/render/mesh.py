@@ -163,7 +163,7 @@ def _base_flow(bank: MeshBank, target: Block, index: int, flow: TargetFlow, key:
     source = int(bank.key_indices[key])
     to_key = flow.to(bank.geometry, source)
     if bank.residual is not None:
-        left = bank.residual.flow(target.residual[index], bank.inputs[source])
+        left = bank.residual.flow(target.residual[index], bank.inputs[source], key)
         to_key += cv2.resize(left, to_key.shape[1::-1])
     return to_key
 

@@ -22,6 +22,8 @@ SIDE = 64  # cells of the learned field
 FLOW_SIDE = 256  # pixels of the pictures that are compared
 MOST_PAIRS = 120
 FEWEST_PAIRS = 24
+ROUNDS = 2
+SMOOTH, LEAN = 1.2, 1.5  # cells, pairs
 RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0)
 FOLDS = 4
 # A performance goes beyond what the reference shows, and a line learned inside is less true there.
@@ -43,22 +45,31 @@ class Pair(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Residual:
     """A linear map ``weights`` ``[F, s·s·2]`` of feature differences in units of ``scale`` ``[F]``
-    to pixels of the picture."""
+    to pixels of the picture, and what every base picture is off by itself (``offsets``
+    ``[K, s, s, 2]``): no head pose says how somebody sits.
+    """
 
     scale: Float
     weights: Float
+    offsets: Float
 
-    def flow(self, target: Float, source: Float) -> Float:
+    def flow(self, target: Float, source: Float, key: int) -> Float:
         """Displacement ``[s, s, 2]`` to add to the mesh's flow from a target frame with features
-        ``target`` ``[F]`` to a source frame."""
+        ``target`` ``[F]`` to base picture ``key``, whose features are ``source``."""
         step = SHRINK * np.clip((target - source) / self.scale, -REACH, REACH)
-        return np.asarray((step @ self.weights).reshape(SIDE, SIDE, 2), np.float32)
+        learned = (step @ self.weights).reshape(SIDE, SIDE, 2)
+        return np.asarray(learned + self.offsets[key], np.float32)
 
 
 def learn_residual(
-    pairs: Sequence[tuple[int, int]], draw: Pair, features: Float, size: int
+    pairs: Sequence[tuple[int, int]],
+    draw: Pair,
+    features: Float,
+    size: int,
+    keys: NDArray[np.int64],
 ) -> Residual | None:
-    """Fits the residual on ``pairs`` (target frame, source frame) of the bank.
+    """Fits the residual on ``pairs`` (target frame, source frame) of the bank; the sources are
+    among the base pictures ``keys``.
 
     ``features`` ``[N, F]`` of all frames; ``size`` is the side of the pictures that the flow is
     meant for. None for fewer than 24 pairs.
@@ -72,7 +83,26 @@ def learn_residual(
     steps = np.stack([(features[target] - features[source]) / scale for target, source in pairs])
     flows = np.stack([flow for flow, _ in measured]).reshape(len(pairs), -1, 2)
     trust = np.stack([share for _, share in measured]).reshape(len(pairs), -1)
-    return Residual(scale=scale, weights=_fit(steps, flows, trust))
+    sources = np.array([source for _, source in pairs])
+    offsets = np.zeros((len(keys), *flows.shape[1:]), np.float32)
+    place = np.searchsorted(keys, sources)
+    for _ in range(ROUNDS):
+        weights = _fit(steps, flows - offsets[place], trust)
+        left = flows - (SHRINK * steps @ weights).reshape(flows.shape)
+        for key in np.unique(place):
+            offsets[key] = _shared(left[place == key], trust[place == key])
+    return Residual(
+        scale=scale, weights=weights, offsets=offsets.reshape(len(keys), SIDE, SIDE, 2)
+    )
+
+
+def _shared(left: Float, trust: Float) -> Float:
+    """What the flows ``left`` [P, L, 2] of one source share: a mean that leans to nothing where
+    few are trusted, smooth, and carried a little over the person's outline."""
+    total = (left * trust[..., None]).sum(axis=0).reshape(SIDE, SIDE, 2)
+    count = trust.sum(axis=0).reshape(SIDE, SIDE)
+    total, count = cv2.GaussianBlur(total, (0, 0), SMOOTH), cv2.GaussianBlur(count, (0, 0), SMOOTH)
+    return np.asarray(total / (count + LEAN)[..., None], np.float32).reshape(-1, 2)
 
 
 def _left_over(
