@@ -157,6 +157,7 @@ def bank_of(reference: Reference, *, workers: int = 1, progress: Progress = sile
             scale=home.scale * zoom,
         ),
         frame_size=reference.frame_size,
+        fps=reference.fps * len(indices) / count,
         workers=workers,
     )
 
@@ -177,12 +178,14 @@ def build_bank(
     neutral: Float,
     pose_frame: PoseFrame,
     frame_size: int | None = None,
+    fps: float = 25.0,
     workers: int = 1,
 ) -> MeshBank:
     """Bank of N pictures [S,S,3] RGB, mattes [S,S], ``codes`` [N,61], ``sharpness`` [N].
 
     S must be a multiple of 128. ``neutral`` and ``pose_frame`` as in ``Reference``, in pixels of
-    these pictures; ``frame_size`` is the side of the pictures to give out (default S).
+    these pictures; ``frame_size`` is the side of the pictures to give out (default S);
+    ``fps`` pictures are a second.
     """
     filmed = codes
     camera = find_camera(frames, mattes, workers=workers)
@@ -215,6 +218,7 @@ def build_bank(
     eye_kind = PatchKind(groups=eyes, grow=(1.25, 1.15), feather=0.05, gaze=True)
     eye_crops = crops(np.concatenate(eyes))
     distance = base_distance(features, take(features, keys))
+    inputs = residual_inputs(geometry, usual=pose_frame.scale, fps=fps)
     with ThreadPoolExecutor(workers) as pool:  # the longest first
         sure = mattes
         if clip is not None:
@@ -222,7 +226,9 @@ def build_bank(
                 np.asarray(cv2.min(matte, known), np.uint8)
                 for matte, known in zip(mattes, clip.known, strict=True)
             ]
-        left_over = pool.submit(learn_residual_of, frames, sure, geometry, distance, keys, grid)
+        left_over = pool.submit(
+            learn_residual_of, frames, sure, geometry, distance, keys, grid, inputs
+        )
         plates = pool.submit(
             _plate_of, plain, mattes, clip, camera
         )  # never read between its pixels
@@ -265,7 +271,7 @@ def build_bank(
             take(features, keys), features, mouth_model.appearance if mouth_model else None
         ),
         residual=left_over.result(),
-        inputs=residual_inputs(geometry),
+        inputs=inputs,
         inner_lips=lips[len(LIPS_OUTER) :],
         mouth_look=mouth_look(frames, keys, geometry, topology, neutral, still=len(frames) == 1),
         eye_looks=learn_eyes(frames[0], geometry, topology) if len(frames) == 1 else (),

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnitalk_cli.render.appearance import Appearance, learn_appearance
-from omnitalk_cli.render.features import residual_inputs
 from omnitalk_cli.render.flow import FlowGrid, Region, TargetFlow
 from omnitalk_cli.render.geometry import Geometry
 from omnitalk_cli.render.patches import Crop, PatchKind, patch_mask, warp_patch
@@ -80,9 +79,10 @@ def learn_residual_of(
     distance: Float,
     keys: NDArray[np.int64],
     grid: FlowGrid,
+    inputs: Float,
 ) -> Residual | None:
     """What is left when bank frames are drawn from the base pictures ``keys`` that fit them best
-    (``distance`` [N,K]), other than themselves and their neighbours in time."""
+    (``distance`` [N,K]), by ``inputs`` [N,F], other than themselves and their neighbours in time."""
     count = len(frames)
     near = np.abs(np.arange(count)[:, None] - keys[None]) < 6
     distance = np.where(near, np.inf, distance)
@@ -103,4 +103,4 @@ def learn_residual_of(
         matte = cv2.resize(mattes[target], side, interpolation=cv2.INTER_AREA)
         return np.asarray(filmed, np.uint8), warped, matte.astype(np.float32) / 255
 
-    return learn_residual(pairs, draw, residual_inputs(geometry), grid.size, keys)
+    return learn_residual(pairs, draw, inputs, grid.size, keys)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from omnitalk_cli.render.features import QUICK
 from omnitalk_cli.types import Float
 
 SIDE = 64  # cells of the learned field
@@ -26,6 +28,7 @@ ROUNDS = 2
 SMOOTH, LEAN = 1.2, 1.5  # cells, pairs
 RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0)
 FOLDS = 4
+NEIGHBOURS = 2.5  # cells over which the choice of a ridge is made
 # A performance goes beyond what the reference shows, and a line learned inside is less true there.
 SHRINK, REACH = 0.6, 2.0  # share, deviations of the features
 # Beyond this, in pixels at a side of 512, a flow is an error and not a movement.
@@ -86,14 +89,14 @@ def learn_residual(
     sources = np.array([source for _, source in pairs])
     offsets = np.zeros((len(keys), *flows.shape[1:]), np.float32)
     place = np.searchsorted(keys, sources)
+    sets = (QUICK, features.shape[1])
+    choice = _choose(steps, flows, trust, sets)
     for _ in range(ROUNDS):
-        weights = _fit(steps, flows - offsets[place], trust)
+        weights = _fit(steps, flows - offsets[place], trust, sets, choice)
         left = flows - (SHRINK * steps @ weights).reshape(flows.shape)
         for key in np.unique(place):
             offsets[key] = _shared(left[place == key], trust[place == key])
-    return Residual(
-        scale=scale, weights=weights, offsets=offsets.reshape(len(keys), SIDE, SIDE, 2)
-    )
+    return Residual(scale=scale, weights=weights, offsets=offsets.reshape(len(keys), SIDE, SIDE, 2))
 
 
 def _shared(left: Float, trust: Float) -> Float:
@@ -124,27 +127,62 @@ def _left_over(
     return (total * (zoom / share[..., None])).astype(np.float32), np.asarray(share, np.float32)
 
 
-def _fit(steps: Float, flows: Float, trust: Float) -> Float:
-    """Weighted ridge regression of ``flows`` ``[P, L, 2]`` on ``steps`` ``[P, F]`` with weights
-    ``trust`` ``[P, L]`` → ``[F, L·2]``; pairs in order of time, the ridge is chosen on folds."""
+@dataclass(frozen=True, kw_only=True)
+class _Sums:
+    """What a weighted regression of flows on F features needs to know of some pairs: ``normal``
+    ``[L, F, F]`` and ``right`` ``[L, F, 2]``."""
+
+    normal: Float
+    right: Float
+
+    @classmethod
+    def of(cls, steps: Float, flows: Float, trust: Float) -> _Sums:
+        products = (steps[:, :, None] * steps[:, None, :]).reshape(len(steps), -1)
+        normal = (trust.T @ products).reshape(-1, steps.shape[1], steps.shape[1])
+        right = np.einsum("pf,plc->lfc", steps, flows * trust[..., None], optimize=True)
+        return cls(normal=normal, right=right)
+
+    def __sub__(self, other: _Sums) -> _Sums:
+        return _Sums(normal=self.normal - other.normal, right=self.right - other.right)
+
+    def solve(self, ridge: float, used: int) -> Float:
+        """Weights ``[L, F, 2]``; only the first ``used`` features get any."""
+        weights = np.zeros_like(self.right)
+        normal = self.normal[:, :used, :used] + np.float32(ridge) * np.eye(used, dtype=np.float32)
+        weights[:, :used] = np.linalg.solve(normal, self.right[:, :used])
+        return weights
+
+
+def _choose(steps: Float, flows: Float, trust: Float, sets: Sequence[int]) -> NDArray[np.int64]:
+    """Which of ``RIDGES`` × ``sets`` predicts best what it has not seen, for every place ``[L]``.
+
+    Flows ``[P, L, 2]`` are regressed on steps ``[P, F]`` with weights ``trust`` ``[P, L]``; pairs
+    are in order of time, and so are the folds. Errors are compared over a neighbourhood.
+    """
     fold = np.arange(len(steps)) * FOLDS // len(steps)
-    errors = []
-    for ridge in RIDGES:
-        error = 0.0
-        for held in range(FOLDS):
-            train, test = fold != held, fold == held
-            weights = _ridge(steps[train], flows[train], trust[train], ridge)
+    every = _Sums.of(steps, flows, trust)
+    errors = np.zeros((len(RIDGES) * len(sets), SIDE, SIDE), np.float32)
+    for held in range(FOLDS):
+        test = fold == held
+        train = every - _Sums.of(steps[test], flows[test], trust[test])
+        for number, (ridge, used) in enumerate(product(RIDGES, sets)):
+            weights = train.solve(ridge, used).transpose(1, 0, 2).reshape(steps.shape[1], -1)
             missed = (steps[test] @ weights).reshape(flows[test].shape) - flows[test]
-            error += float((trust[test, :, None] * missed**2).sum())
-        errors.append(error)
-    return _ridge(steps, flows, trust, RIDGES[int(np.argmin(errors))])
+            lost = ((missed**2).sum(axis=-1) * trust[test]).sum(axis=0)
+            errors[number] += lost.reshape(SIDE, SIDE)
+    smooth = np.stack([cv2.GaussianBlur(error, (0, 0), NEIGHBOURS) for error in errors])
+    return np.asarray(smooth.argmin(axis=0).ravel(), np.int64)
 
 
-def _ridge(steps: Float, flows: Float, trust: Float, ridge: float) -> Float:
-    products = (steps[:, :, None] * steps[:, None, :]).reshape(len(steps), -1)
-    count = steps.shape[1]
-    normal = (trust.T @ products).reshape(-1, count, count)
-    normal += ridge * np.eye(count, dtype=np.float32)
-    right = np.einsum("pf,plc->lfc", steps, flows * trust[..., None], optimize=True)
-    solved = np.linalg.solve(normal, right)  # [L, F, 2]
-    return np.asarray(solved.transpose(1, 0, 2).reshape(count, -1), np.float32)
+def _fit(
+    steps: Float, flows: Float, trust: Float, sets: Sequence[int], choice: NDArray[np.int64]
+) -> Float:
+    """Weighted ridge regression ``[F, L·2]`` with what ``_choose`` has chosen for every place."""
+    sums = _Sums.of(steps, flows, trust)
+    solved = np.zeros_like(sums.right)
+    for number, (ridge, used) in enumerate(product(RIDGES, sets)):
+        here = choice == number
+        if here.any():
+            some = _Sums(normal=sums.normal[here], right=sums.right[here])
+            solved[here] = some.solve(ridge, used)
+    return np.asarray(solved.transpose(1, 0, 2).reshape(steps.shape[1], -1), np.float32)
