@@ -170,7 +170,7 @@ def without_camera(reference: Reference) -> Reference:
         codes=camera.move_codes(reference.codes, reference.pose_frame),
         landmarks=camera.move_points(reference.landmarks),
         frames=tuple(_coded(cv2.cvtColor(one, cv2.COLOR_RGB2BGR)) for one in clip.frames),
-        mattes=tuple(map(_coded, clip.mattes)),
+        mattes=tuple(map(_coded, map(cv2.min, clip.mattes, clip.known))),
     )
 
 

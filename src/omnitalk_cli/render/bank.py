@@ -65,7 +65,7 @@ class MeshBank:
     eyes: tuple[Crop, ...]
     eye_model: PartModel | None
     planner: Planner
-    residual: Residual | None
+    residual: Residual
     inputs: Float
     inner_lips: NDArray[np.int64]
     mouth_look: MouthLook

@@ -11,14 +11,10 @@ from omnitalk_cli.render.geometry import Geometry
 from omnitalk_cli.render.topology import BROWS, IRISES, LIPS
 from omnitalk_cli.types import Float
 
-import os
-
 LOOK_WEIGHT = 0.3
-QUICK = 12  # of the residual's inputs follow the head at once
-SLACK, MEMORY = (
-    float(os.environ.get("SLACK", "0.35")),
-    1.2,
-)  # seconds: how late the body follows the head, and how long it knows
+# Of the residual's inputs so many follow the head at once; where its slow place x, y begins.
+QUICK, PLACE = 12, 15
+SLACK, MEMORY = 0.35, 1.2  # seconds: how late the body follows the head, how far back it knows
 # (upper lid, lower lid, corner, corner) per eye.
 _EYES = ((159, 145, 33, 133), (386, 374, 362, 263))
 
@@ -109,7 +105,9 @@ def _point_rms(left: Float, right: Float) -> Float:
 def residual_inputs(geometry: Geometry, *, usual: float, fps: float) -> Float:
     """[N,18] what is left beside the mesh is predicted from: pose (degrees), place and size (per
     cent of the eye distance), lips (opening, width, corners), brows, lids; then pose, place and
-    size once more as the body follows them: late and softly. ``usual`` is the reference's scale in pixels; frames are ``fps`` a second.
+    size once more as the body follows them: late and softly.
+
+    ``usual`` is the reference's scale in pixels per eye distance; frames are ``fps`` a second.
     """
     features = features_of(geometry)
     count = len(geometry)

@@ -168,10 +168,8 @@ def _base_flow(bank: MeshBank, target: Block, index: int, flow: TargetFlow, key:
     """Displacement [G,G,2] into base picture ``key``: the mesh's and what is learned beside it."""
     source = int(bank.key_indices[key])
     to_key = flow.to(bank.geometry, source)
-    if bank.residual is not None:
-        left = bank.residual.flow(target.residual[index], bank.inputs[source], key)
-        to_key += cv2.resize(left, to_key.shape[1::-1])
-    return to_key
+    left = bank.residual.flow(target.residual[index], bank.inputs[source], key)
+    return np.asarray(to_key + cv2.resize(left, to_key.shape[1::-1]), np.float32)
 
 
 def draw_frame(

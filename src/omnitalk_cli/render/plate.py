@@ -17,6 +17,7 @@ CLEAR = 12  # matte values (0…255) below this are background
 MARGIN = 9  # pixels (side 512) around the person that are not trusted
 # Standard deviation over time (grey levels) of background that stands still, that does not.
 CALM, RESTLESS = 6.0, 14.0
+WILD = 30.0  # beyond this the median is no picture of anything
 LEAST_SEEN = 0.02  # share of the picture
 SOFT = 4.0  # pixels (side 512): blur where the background does not stand still
 COARSE = 4  # pixels per cell in which unrest is measured
@@ -40,8 +41,8 @@ def build_plate(
     """Median of the background pixels over at most 50 frames, holes filled smoothly.
 
     ``frames`` [S,S,3] with ``mattes`` [S,S] (255: person); ``known`` [S,S] is 0 where a frame
-    shows nothing. Where the background moves, the median is softened further, as out of focus.
-    None when the background is hardly visible: then the warped frame brings its own.
+    shows nothing. Where the background moves wildly, the median is softened further, as out of
+    focus. None when the background is hardly visible: then the warped frame brings its own.
     """
     side = frames[0].shape[0]
     steps = plate_frames(len(frames))
@@ -63,9 +64,11 @@ def build_plate(
     calm = np.clip((RESTLESS - deviation) / (RESTLESS - CALM), 0, 1) * (trust > 0) + (trust == 0)
     calm = cv2.GaussianBlur(calm.astype(np.float32), (0, 0), 2.0)
     calm = np.asarray(cv2.resize(calm, (side, side)), np.float32)
-    if calm.min() < 1:
+    if deviation.max() > RESTLESS:
+        wild = np.clip((deviation - RESTLESS) / (WILD - RESTLESS), 0, 1)
+        wild = cv2.resize(cv2.GaussianBlur(wild, (0, 0), 2.0), (side, side))
         blurred = cv2.GaussianBlur(picture, (0, 0), SOFT * side / 512)
-        picture = np.asarray(cv2.blendLinear(picture, blurred, calm, 1 - calm), np.uint8)
+        picture = np.asarray(cv2.blendLinear(blurred, picture, wild, 1 - wild), np.uint8)
     kernel = _margin(side)
     soft = cv2.GaussianBlur(cv2.erode(seen, kernel), (0, 0), max(1.0, len(kernel) / 3))
     return Plate(picture=picture, seen=soft * seen, calm=calm)

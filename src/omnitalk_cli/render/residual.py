@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from omnitalk_cli.render.features import QUICK
+from omnitalk_cli.render.features import PLACE, QUICK
+from omnitalk_cli.render.flow import DOWN
 from omnitalk_cli.types import Float
 
 SIDE = 64  # cells of the learned field
@@ -25,12 +26,15 @@ FLOW_SIDE = 256  # pixels of the pictures that are compared
 MOST_PAIRS = 120
 FEWEST_PAIRS = 24
 ROUNDS = 2
-SMOOTH, LEAN = 1.2, 1.5  # cells, pairs
+SMOOTH, LEAN = 1.2, 12.0  # cells, pairs
+CAUTION = 1.1  # features beyond the smallest set must save this much
 RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0)
 FOLDS = 4
 NEIGHBOURS = 2.5  # cells over which the choice of a ridge is made
 # A performance goes beyond what the reference shows, and a line learned inside is less true there.
 SHRINK, REACH = 0.6, 2.0  # share, deviations of the features
+SHARE = 0.35  # of the head's way, where nothing was learned
+RIM = 0.15  # sides
 # Beyond this, in pixels at a side of 512, a flow is an error and not a movement.
 LARGEST_FLOW = 24.0
 LARGEST_DIFFERENCE = 40  # grey levels that may be left where a flow is believed
@@ -89,10 +93,11 @@ def learn_residual(
     sources = np.array([source for _, source in pairs])
     offsets = np.zeros((len(keys), *flows.shape[1:]), np.float32)
     place = np.searchsorted(keys, sources)
-    sets = (QUICK, features.shape[1])
+    sets = sorted({min(QUICK, features.shape[1]), features.shape[1]})
     choice = _choose(steps, flows, trust, sets)
     for _ in range(ROUNDS):
         weights = _fit(steps, flows - offsets[place], trust, sets, choice)
+        # What shrinking leaves is shared out as well: all base pictures then agree on one place.
         left = flows - (SHRINK * steps @ weights).reshape(flows.shape)
         for key in np.unique(place):
             offsets[key] = _shared(left[place == key], trust[place == key])
@@ -106,6 +111,31 @@ def _shared(left: Float, trust: Float) -> Float:
     count = trust.sum(axis=0).reshape(SIDE, SIDE)
     total, count = cv2.GaussianBlur(total, (0, 0), SMOOTH), cv2.GaussianBlur(count, (0, 0), SMOOTH)
     return np.asarray(total / (count + LEAN)[..., None], np.float32).reshape(-1, 2)
+
+
+def usual_residual(
+    centre: NDArray[np.floating[Any]], scale: float, size: int, *, keys: int
+) -> Residual:
+    """Stands in for a learned residual: shoulders that follow the head by ``SHARE`` of its way.
+
+    ``centre`` [2] of the head and pixels per eye distance ``scale`` in pictures of side ``size``.
+    The share grows as that of the head's own motion falls, so the neck stretches evenly; up and
+    down it ends at the lower border, below which there is no picture.
+    """
+    rows = (np.arange(SIDE) + 0.5) / SIDE
+    low, high = DOWN
+    way = np.clip(((rows * size - centre[1]) / scale - low) / (high - low), 0, 1)
+    grown = SHARE * way * way * (3 - 2 * way)
+    share = np.stack([grown, grown * np.clip((1 - rows) / RIM, 0, 1)], axis=-1)
+    weights = np.zeros((QUICK + 6, SIDE, SIDE, 2), np.float32)
+    for axis in range(2):  # a head that is right of its place in the source: look further left
+        weights[PLACE + axis, ..., axis] = -share[:, None, axis] * scale / 100
+    unit = 25.0  # per cent of the eye distance
+    return Residual(
+        scale=np.full(QUICK + 6, unit, np.float32),
+        weights=weights.reshape(QUICK + 6, -1) * np.float32(unit / SHRINK),
+        offsets=np.zeros((keys, SIDE, SIDE, 2), np.float32),
+    )
 
 
 def _left_over(
@@ -157,7 +187,8 @@ def _choose(steps: Float, flows: Float, trust: Float, sets: Sequence[int]) -> ND
     """Which of ``RIDGES`` × ``sets`` predicts best what it has not seen, for every place ``[L]``.
 
     Flows ``[P, L, 2]`` are regressed on steps ``[P, F]`` with weights ``trust`` ``[P, L]``; pairs
-    are in order of time, and so are the folds. Errors are compared over a neighbourhood.
+    are in order of time, and so are the folds. ``sets`` are numbers of features, growing. Errors
+    are compared over a neighbourhood.
     """
     fold = np.arange(len(steps)) * FOLDS // len(steps)
     every = _Sums.of(steps, flows, trust)
@@ -169,7 +200,8 @@ def _choose(steps: Float, flows: Float, trust: Float, sets: Sequence[int]) -> ND
             weights = train.solve(ridge, used).transpose(1, 0, 2).reshape(steps.shape[1], -1)
             missed = (steps[test] @ weights).reshape(flows[test].shape) - flows[test]
             lost = ((missed**2).sum(axis=-1) * trust[test]).sum(axis=0)
-            errors[number] += lost.reshape(SIDE, SIDE)
+            caution = 1.0 if used == sets[0] else CAUTION
+            errors[number] += caution * lost.reshape(SIDE, SIDE)
     smooth = np.stack([cv2.GaussianBlur(error, (0, 0), NEIGHBOURS) for error in errors])
     return np.asarray(smooth.argmin(axis=0).ravel(), np.int64)
 
