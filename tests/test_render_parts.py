@@ -16,7 +16,7 @@ from omnitalk_cli.render.geometry import Geometry, geometry_of
 from omnitalk_cli.render.limits import MARGINS, limit_blinks, limits_of
 from omnitalk_cli.render.matte import refine_matte
 from omnitalk_cli.render.plan import BLOCK, FADE, build_planner, viterbi
-from omnitalk_cli.render.plate import build_plate, fill_smoothly
+from omnitalk_cli.render.plate import build_plate, fill_smoothly, unrest
 from omnitalk_cli.render.topology import LIPS_INNER, MESH_POINTS, build_topology
 from omnitalk_cli.types import Float, PoseFrame
 
@@ -179,10 +179,22 @@ def test_plate_is_the_background_behind_a_moving_person() -> None:
     assert plate.seen[10, 10] == 1
 
 
-def test_no_plate_when_the_background_moves() -> None:
+def test_a_background_that_moves_is_known_as_restless() -> None:
     rng = np.random.default_rng(1)
-    frames = [np.full((128, 128, 3), level, np.uint8) for level in rng.integers(0, 255, 12)]
-    assert build_plate(frames, [np.zeros((128, 128), np.uint8)] * 12) is None
+    frames = [np.full((128, 128, 3), 100, np.uint8) for _ in range(12)]
+    for frame, level in zip(frames, rng.integers(0, 255, 12), strict=True):
+        frame[:64] = level
+    mattes = [np.zeros((128, 128), np.uint8)] * 12
+    plate = build_plate(frames, mattes)
+    assert plate is not None
+    assert plate.calm[:40].max() < 0.01 and plate.calm[90:].min() > 0.99
+    assert (plate.picture[90:] == 100).all()
+    assert unrest(frames, mattes) > 20
+
+
+def test_no_plate_where_no_background_is_seen() -> None:
+    frames = [np.full((128, 128, 3), 100, np.uint8)] * 4
+    assert build_plate(frames, [np.full((128, 128), 255, np.uint8)] * 4) is None
 
 
 def test_holes_are_filled_from_around() -> None:

@@ -266,7 +266,7 @@ def test_a_real_clip_looks_the_same(clips_dir: Path) -> None:
 def test_nothing_is_left_on_the_host(bank: MeshBank, monkeypatch: pytest.MonkeyPatch) -> None:
     """On torch's device without data every operation on mixed devices fails, as on a GPU."""
     meta = torch.device("meta")
-    items = list(schedule(bank, lively_codes(30)))
+    items = list(schedule(bank, lively_codes(30), 25.0))
     fading = [item for item in items if item[2].other_weight > 0][:2]
     assert fading
     items = [*(item for item in items if item[2].other_weight == 0), *fading][-4:]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.render.base import Renderer
+from omnitalk_cli.render.camera import find_camera, held
 from omnitalk_cli.render.mesh import MeshRenderer
 from omnitalk_cli.render.topology import LIPS
 from omnitalk_cli.types import Float, Reference
@@ -35,6 +36,8 @@ class Reenactment:
     points, widened by 0.3 of its width and height on every side. ``flicker``: mean absolute
     difference of successive drawn frames in the later frame's face box, grey levels of 255;
     ``real_flicker``: the same of the filmed frames, so that motion itself can be told apart.
+    ``whole_psnr``: likewise in the whole picture; ``body_psnr``: of the person below the chin
+    (NaN where no frame shows that).
     ``ssim``: structural similarity of the luminance in the face box (Gaussian window of 1.5).
     ``sharpness``: variance of the Laplacian in the face box, drawn by filmed.
     ``fps``: frames per CPU second of drawing, ``wall_fps`` per second; ``prepare_seconds``: CPU
@@ -45,6 +48,8 @@ class Reenactment:
     frames: int
     face_psnr: float
     mouth_psnr: float
+    whole_psnr: float
+    body_psnr: float
     ssim: float
     sharpness: float
     flicker: float
@@ -56,7 +61,9 @@ class Reenactment:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
         return {
-            key: round(value, 3) if isinstance(value, float) else value
+            key: (round(value, 3) if np.isfinite(value) else None)
+            if isinstance(value, float)
+            else value
             for key, value in asdict(self).items()
         }
 
@@ -78,13 +85,15 @@ def reenact(
 ) -> Reenactment:
     """Draw the second half of ``reference`` from the pictures of its first half, and compare.
 
-    The codes of both halves come from one fit with one personal neutral. The default renderer is
-    the embedded one with a single worker and without pose limits. Raises ``InputError`` for fewer
-    than 8 frames.
+    Where the camera itself moves, its motion is taken out of the whole clip first, as the renderer
+    takes it out of what it shows. The codes of both halves come from one fit with one personal
+    neutral. The default renderer is the embedded one with a single worker and without pose limits.
+    Raises ``InputError`` for fewer than 8 frames.
     """
     half = len(reference.frames) // 2
     if half < FEWEST_FRAMES // 2:
         raise InputError(f"{reference.source_name} is too short to be split: use a longer clip")
+    reference = without_camera(reference)
     renderer = renderer or MeshRenderer(limit=False)
     started = time.process_time()
     bank = renderer.prepare(part_of(reference, slice(0, half)), progress=progress)
@@ -112,6 +121,7 @@ def reenact(
         ]
         scores.append(
             (psnr(drawn[face], filmed[face]), psnr(drawn[mouth], filmed[mouth]), ssim(*grey),
+             psnr(drawn, filmed), body_psnr(drawn, filmed, points, _grey(target.mattes[index])),
              *(float(cv2.Laplacian(one, cv2.CV_32F).var()) for one in grey))
         )  # fmt: skip
         if before is not None:
@@ -121,13 +131,16 @@ def reenact(
             )  # fmt: skip
         before = (drawn, filmed)
         progress("reenact", index + 1, count)
-    face_psnr, mouth_psnr, similar, fine, real_fine = np.mean(scores, axis=0)
+    face_psnr, mouth_psnr, similar, whole, _, fine, real_fine = np.mean(scores, axis=0)
+    bodies = [score[4] for score in scores if np.isfinite(score[4])]
     flicker, real_flicker = np.mean(flickers, axis=0)
     return Reenactment(
         name=reference.source_name,
         frames=count,
         face_psnr=float(face_psnr),
         mouth_psnr=float(mouth_psnr),
+        whole_psnr=float(whole),
+        body_psnr=float(np.mean(bodies)) if bodies else float("nan"),
         ssim=float(similar),
         sharpness=float(fine / max(real_fine, 1e-6)),
         flicker=float(flicker),
@@ -148,6 +161,25 @@ def mean(results: Sequence[Reenactment]) -> Reenactment:
     return Reenactment(name="mean", frames=sum(one.frames for one in results), **scores)
 
 
+def without_camera(reference: Reference) -> Reference:
+    """The reference as filmed by a camera that stands still; itself where the camera does, or goes
+    along with the person. Pictures are coded anew."""
+    frames = [_picture(data) for data in reference.frames]
+    side = (reference.frame_size, reference.frame_size)
+    mattes = [np.asarray(cv2.resize(_grey(data), side), np.uint8) for data in reference.mattes]
+    camera = find_camera(frames, mattes)
+    if camera is None or not camera.calms(reference.codes, reference.pose_frame):
+        return reference
+    clip = held(frames, mattes, camera, range(len(frames)))
+    return replace(
+        reference,
+        codes=camera.move_codes(reference.codes, reference.pose_frame),
+        landmarks=camera.move_points(reference.landmarks),
+        frames=tuple(_coded(cv2.cvtColor(one, cv2.COLOR_RGB2BGR)) for one in clip.frames),
+        mattes=tuple(map(_coded, map(cv2.min, clip.mattes, clip.known))),
+    )
+
+
 def box(points: Float, margin: float, shape: Sequence[int]) -> tuple[slice, slice]:
     """Rows and columns of the box around ``points`` [P,2], widened by ``margin`` of its sides."""
     low, high = points.min(axis=0), points.max(axis=0)
@@ -162,6 +194,17 @@ def psnr(drawn: NDArray[np.uint8], filmed: NDArray[np.uint8]) -> float:
     """Peak signal-to-noise ratio of 8-bit pictures, dB."""
     error = np.mean((drawn.astype(np.float32) - filmed) ** 2)
     return float(10 * np.log10(255**2 / max(float(error), 1e-6)))
+
+
+def body_psnr(
+    drawn: NDArray[np.uint8], filmed: NDArray[np.uint8], points: Float, matte: NDArray[np.uint8]
+) -> float:
+    """PSNR in dB of the person below the lowest of the landmarks ``points`` [P,2]; ``matte``
+    [s,s] of the filmed picture. NaN for less than a hundredth of the picture."""
+    matte = np.asarray(cv2.resize(matte, filmed.shape[1::-1]), np.uint8)
+    body = matte > 127
+    body[: max(0, int(points[:, 1].max()))] = False
+    return psnr(drawn[body], filmed[body]) if body.mean() >= 0.01 else float("nan")
 
 
 def ssim(drawn: NDArray[np.uint8], filmed: NDArray[np.uint8]) -> float:
@@ -182,11 +225,13 @@ def ssim(drawn: NDArray[np.uint8], filmed: NDArray[np.uint8]) -> float:
 def table(results: Iterable[Reenactment]) -> str:
     """The results as plain text, one line per clip."""
     lines = [
-        f"{'clip':28s} {'frames':>6s} {'face dB':>8s} {'mouth dB':>8s} {'ssim':>6s} {'sharp':>6s} "
+        f"{'clip':28s} {'frames':>6s} {'face dB':>8s} {'mouth dB':>8s} {'whole':>6s} {'body':>6s} "
+        f"{'ssim':>6s} {'sharp':>6s} "
         f"{'flicker':>8s} {'(real)':>7s} {'fps/core':>8s} {'bank s':>7s}"
     ]
     lines += [
         f"{one.name:28s} {one.frames:6d} {one.face_psnr:8.2f} {one.mouth_psnr:8.2f} "
+        f"{one.whole_psnr:6.2f} {one.body_psnr:6.2f} "
         f"{one.ssim:6.3f} {one.sharpness:6.2f} "
         f"{one.flicker:8.2f} {one.real_flicker:7.2f} {one.fps:8.1f} {one.prepare_seconds:7.2f}"
         for one in results
@@ -201,6 +246,15 @@ def _difference(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:
 def _picture(data: bytes) -> NDArray[np.uint8]:
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _grey(data: bytes) -> NDArray[np.uint8]:
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return np.asarray(picture, np.uint8)
+
+
+def _coded(picture: NDArray[Any]) -> bytes:
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 97])[1].tobytes()
 
 
 def reference_of(path: Path) -> Reference:

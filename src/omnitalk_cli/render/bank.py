@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.progress import Progress, silent
+from omnitalk_cli.render.camera import Camera, Clip, completed, find_camera, held
 from omnitalk_cli.render.cavity import MouthLook
 from omnitalk_cli.render.compositor import Layer
 from omnitalk_cli.render.features import (
@@ -30,7 +31,7 @@ from omnitalk_cli.render.limits import PoseLimits, limits_of
 from omnitalk_cli.render.looks import mouth_look
 from omnitalk_cli.render.patches import Crop, PatchKind, cut
 from omnitalk_cli.render.plan import Planner, build_planner
-from omnitalk_cli.render.plate import Plate, build_plate
+from omnitalk_cli.render.plate import Plate, build_plate, plate_frames
 from omnitalk_cli.render.residual import Residual
 from omnitalk_cli.render.sampling import pixel_grid
 from omnitalk_cli.render.topology import BROWS, LIPS_OUTER, build_topology
@@ -64,7 +65,7 @@ class MeshBank:
     eyes: tuple[Crop, ...]
     eye_model: PartModel | None
     planner: Planner
-    residual: Residual | None
+    residual: Residual
     inputs: Float
     inner_lips: NDArray[np.int64]
     mouth_look: MouthLook
@@ -156,6 +157,7 @@ def bank_of(reference: Reference, *, workers: int = 1, progress: Progress = sile
             scale=home.scale * zoom,
         ),
         frame_size=reference.frame_size,
+        fps=reference.fps * len(indices) / count,
         workers=workers,
     )
 
@@ -176,13 +178,22 @@ def build_bank(
     neutral: Float,
     pose_frame: PoseFrame,
     frame_size: int | None = None,
+    fps: float = 25.0,
     workers: int = 1,
 ) -> MeshBank:
     """Bank of N pictures [S,S,3] RGB, mattes [S,S], ``codes`` [N,61], ``sharpness`` [N].
 
     S must be a multiple of 128. ``neutral`` and ``pose_frame`` as in ``Reference``, in pixels of
-    these pictures; ``frame_size`` is the side of the pictures to give out (default S).
+    these pictures; ``frame_size`` is the side of the pictures to give out (default S);
+    ``fps`` pictures are a second.
     """
+    filmed = codes
+    camera = find_camera(frames, mattes, workers=workers)
+    clip = None
+    if camera is not None and camera.calms(codes, pose_frame):
+        clip = held(frames, mattes, camera, range(len(frames)), workers=workers)
+        codes = camera.move_codes(codes, pose_frame)
+        frames, mattes = clip.frames, clip.mattes
     plain = frames
     frames = [sharpened(frame) for frame in plain]
     size = frames[0].shape[0]
@@ -207,9 +218,20 @@ def build_bank(
     eye_kind = PatchKind(groups=eyes, grow=(1.25, 1.15), feather=0.05, gaze=True)
     eye_crops = crops(np.concatenate(eyes))
     distance = base_distance(features, take(features, keys))
+    inputs = residual_inputs(geometry, usual=pose_frame.scale, fps=fps)
     with ThreadPoolExecutor(workers) as pool:  # the longest first
-        left_over = pool.submit(learn_residual_of, frames, mattes, geometry, distance, keys, grid)
-        plates = pool.submit(build_plate, plain, mattes)  # never read between its pixels
+        sure = mattes
+        if clip is not None:
+            sure = [
+                np.asarray(cv2.min(matte, known), np.uint8)
+                for matte, known in zip(mattes, clip.known, strict=True)
+            ]
+        left_over = pool.submit(
+            learn_residual_of, frames, sure, geometry, distance, keys, grid, inputs
+        )
+        plates = pool.submit(
+            _plate_of, plain, mattes, clip, camera
+        )  # never read between its pixels
         mouth_models = pool.submit(
             learn_part, mouths, mouth_kind, geometry, features.opening, mouth_inputs(features), grid
         )
@@ -218,9 +240,16 @@ def build_bank(
             learn_part, eye_crops, eye_kind, geometry, lids, eye_inputs(features), grid
         )
         plate, mouth_model = plates.result(), mouth_models.result()
+    bases = [(frames[key], mattes[key]) for key in keys]
+    if clip is not None:
+        alike = np.argsort(base_distance(take(features, keys), features), axis=1)
+        bases = [
+            completed(int(key), replace(clip, frames=frames), order.tolist())
+            for key, order in zip(keys, alike, strict=True)
+        ]
     layers = [
-        Layer(picture=frames[key] if plate is None else np.dstack([frames[key], mattes[key]]))
-        for key in keys
+        Layer(picture=picture if plate is None else np.dstack([picture, matte]))
+        for picture, matte in bases
     ]
     return MeshBank(
         size=size,
@@ -230,7 +259,7 @@ def build_bank(
         geometry=geometry,
         key_indices=keys,
         layers=tuple(layers),
-        key_mattes=tuple(mattes[key] for key in keys),
+        key_mattes=tuple(matte for _, matte in bases),
         plate=plate,
         mouth_kind=mouth_kind,
         mouths=mouths,
@@ -242,15 +271,34 @@ def build_bank(
             take(features, keys), features, mouth_model.appearance if mouth_model else None
         ),
         residual=left_over.result(),
-        inputs=residual_inputs(geometry),
+        inputs=inputs,
         inner_lips=lips[len(LIPS_OUTER) :],
         mouth_look=mouth_look(frames, keys, geometry, topology, neutral, still=len(frames) == 1),
         eye_looks=learn_eyes(frames[0], geometry, topology) if len(frames) == 1 else (),
         still=codes[0],
         neutral=neutral,
         pose_frame=pose_frame,
-        limits=limits_of(codes),
+        limits=limits_of(codes, None if clip is None else filmed),
     )
+
+
+def _plate_of(
+    frames: Sequence[NDArray[np.uint8]],
+    mattes: Sequence[NDArray[np.uint8]],
+    clip: Clip | None,
+    camera: Camera | None,
+) -> Plate | None:
+    """The plate of pictures that are a ``clip`` of the fixed camera already, or whose ``camera``
+    goes along with the person: then their own background never fits the plate."""
+    if clip is not None:
+        return build_plate(frames, mattes, clip.known)
+    if camera is None:
+        return build_plate(frames, mattes)
+    clip = held(frames, mattes, camera, plate_frames(len(frames)))
+    plate = build_plate(clip.frames, clip.mattes, clip.known)
+    if plate is None:
+        return None
+    return replace(plate, seen=np.ones_like(plate.seen), calm=np.zeros_like(plate.calm))
 
 
 def sharpened(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

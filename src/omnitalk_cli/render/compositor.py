@@ -30,8 +30,8 @@ class Layer:
 def warp_base(layer: Layer, flow: Float, pixels: Float, plate: Plate | None) -> NDArray[np.uint8]:
     """Warp a base picture by ``flow`` [G,G,2] and lay it over the plate → [S,S,3].
 
-    Where the picture hardly moves it brings its own background; where the plate was never seen,
-    also while it moves moderately.
+    Where the picture hardly moves it brings its own background, if that stood still in the
+    reference; where the plate was never seen, also while it moves moderately.
     """
     size = pixels.shape[0]
     places = displaced(pixels, flow)
@@ -44,7 +44,7 @@ def warp_base(layer: Layer, flow: Float, pixels: Float, plate: Plate | None) -> 
     own = below(motion, OWN * unit).astype(np.float32)
     matte = cv2.extractChannel(warped, 3)
     unseen = (1 - plate.seen) * cv2.resize(own, (size, size))
-    alpha = cv2.max(cv2.resize(keep, (size, size)), unseen)
+    alpha = cv2.max(cv2.resize(keep, (size, size)) * plate.calm, unseen)
     alpha = cv2.max(alpha, matte.astype(np.float32) * (1 / 255))
     colours = cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
     return np.asarray(cv2.blendLinear(colours, plate.picture, alpha, 1 - alpha), np.uint8)

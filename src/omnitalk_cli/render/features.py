@@ -12,6 +12,9 @@ from omnitalk_cli.render.topology import BROWS, IRISES, LIPS
 from omnitalk_cli.types import Float
 
 LOOK_WEIGHT = 0.3
+# Of the residual's inputs so many follow the head at once; where its slow place x, y begins.
+QUICK, PLACE = 12, 15
+SLACK, MEMORY = 0.35, 1.2  # seconds: how late the body follows the head, how far back it knows
 # (upper lid, lower lid, corner, corner) per eye.
 _EYES = ((159, 145, 33, 133), (386, 374, 362, 263))
 
@@ -99,25 +102,46 @@ def _point_rms(left: Float, right: Float) -> Float:
     return _distance(left, right) * np.sqrt(2 / left.shape[1], dtype=np.float32)
 
 
-def residual_inputs(geometry: Geometry) -> Float:
-    """[N,12] what is left beside the mesh is predicted from: pose (degrees), place and size (per
-    cent of the eye distance), lips (opening, width, corners), brows, lids."""
+def residual_inputs(geometry: Geometry, *, usual: float, fps: float) -> Float:
+    """[N,18] what is left beside the mesh is predicted from: pose (degrees), place and size (per
+    cent of the eye distance), lips (opening, width, corners), brows, lids; then pose, place and
+    size once more as the body follows them: late and softly.
+
+    ``usual`` is the reference's scale in pixels per eye distance; frames are ``fps`` a second.
+    """
     features = features_of(geometry)
     count = len(geometry)
-    usual = geometry.scale.mean()
     lips = features.lips.reshape(count, len(LIPS), 2)
     brows = features.brows.reshape(count, 2, len(BROWS) // 2, 2)
     centre = geometry.pose_points.mean(axis=1) / usual * 100
+    head = np.concatenate(
+        [np.degrees(geometry.angles), centre, 100 * np.log(geometry.scale / usual)[:, None]], axis=1
+    )
     return np.concatenate(
         [
-            np.degrees(geometry.angles),
-            centre,
-            100 * np.log(geometry.scale / usual)[:, None],
+            head,
             features.opening[:, None],
             np.linalg.norm(lips[:, 0] - lips[:, 10], axis=1)[:, None],
             lips[:, [0, 10], 1].mean(axis=1)[:, None],
             brows[..., 1].mean(axis=2),
             features.openness.mean(axis=1)[:, None],
+            followed(head, fps=fps),
         ],
         axis=1,
     ).astype(np.float32)
+
+
+def followed(values: Float, *, fps: float) -> Float:
+    """``values`` [N,F] as something slack follows them: a first-order low-pass whose memory ends
+    after ``MEMORY`` seconds, so that frames can be computed from a bounded past. Before the first
+    frame there is its own value."""
+    past = past_frames(fps)
+    weights = np.exp(-np.arange(past, -1, -1) / (SLACK * fps))
+    padded = np.concatenate([np.repeat(values[:1], past, axis=0), values])
+    runs = np.lib.stride_tricks.sliding_window_view(padded, past + 1, axis=0)
+    return np.asarray(runs @ (weights / weights.sum()), np.float32)
+
+
+def past_frames(fps: float) -> int:
+    """How many frames before it a frame's ``followed`` values depend on."""
+    return round(MEMORY * fps)

@@ -10,11 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnitalk_cli.render.appearance import Appearance, learn_appearance
-from omnitalk_cli.render.features import residual_inputs
 from omnitalk_cli.render.flow import FlowGrid, Region, TargetFlow
 from omnitalk_cli.render.geometry import Geometry
 from omnitalk_cli.render.patches import Crop, PatchKind, patch_mask, warp_patch
-from omnitalk_cli.render.residual import FLOW_SIDE, MOST_PAIRS, Residual, learn_residual
+from omnitalk_cli.render.residual import (
+    FLOW_SIDE,
+    MOST_PAIRS,
+    Residual,
+    learn_residual,
+    usual_residual,
+)
 from omnitalk_cli.render.sampling import displaced, pixel_grid, sample
 from omnitalk_cli.types import Float
 
@@ -82,9 +87,11 @@ def learn_residual_of(
     distance: Float,
     keys: NDArray[np.int64],
     grid: FlowGrid,
-) -> Residual | None:
+    inputs: Float,
+) -> Residual:
     """What is left when bank frames are drawn from the base pictures ``keys`` that fit them best
-    (``distance`` [N,K]), other than themselves and their neighbours in time."""
+    (``distance`` [N,K]), by ``inputs`` [N,F], other than themselves and their neighbours in time.
+    With too few of them: shoulders that follow the head a little."""
     count = len(frames)
     near = np.abs(np.arange(count)[:, None] - keys[None]) < 6
     distance = np.where(near, np.inf, distance)
@@ -105,4 +112,9 @@ def learn_residual_of(
         matte = cv2.resize(mattes[target], side, interpolation=cv2.INTER_AREA)
         return np.asarray(filmed, np.uint8), warped, matte.astype(np.float32) / 255
 
-    return learn_residual(pairs, draw, residual_inputs(geometry), grid.size)
+    learned = learn_residual(pairs, draw, inputs, grid.size, keys)
+    if learned is not None:
+        return learned
+    centre = np.median(geometry.pose_points.mean(axis=1), axis=0)
+    scale = float(np.median(geometry.scale))
+    return usual_residual(centre, scale, grid.size, keys=len(keys))

@@ -28,19 +28,25 @@ STILL_MARGINS = np.array(
 @dataclass(frozen=True, kw_only=True)
 class PoseLimits:
     """``low`` and ``high`` [6]: the pose range that the reference shows, in code units; ``margins``
-    [6] how far beyond it one may go."""
+    [6] how far beyond it one may go. ``shares`` [6] of the motion about ``around`` are the head's
+    own, the rest is the camera's; without it the head moves about ``centre``.
+    """
 
     low: Float
     high: Float
     margins: Float = field(default_factory=MARGINS.copy)
+    shares: Float = field(default_factory=lambda: np.ones(6, np.float32))
+    around: Float = field(default_factory=lambda: np.zeros(6, np.float32))
+    centre: Float = field(default_factory=lambda: np.zeros(6, np.float32))
 
     def apply(self, codes: Float) -> Float:
         """A copy of ``codes`` [N,61] whose pose stays within the range plus the margins.
 
-        Identity inside; beyond, ``high + margin · tanh((x − high) / margin)``, likewise below.
+        The camera's share is taken out first. Identity inside; beyond,
+        ``high + margin · tanh((x − high) / margin)``, likewise below.
         """
         limited = np.array(codes, np.float32)
-        pose = limited[:, POSE]
+        pose = self.centre + self.shares * (limited[:, POSE] - self.around)
         over = np.maximum(pose - self.high, 0) / self.margins
         under = np.maximum(self.low - pose, 0) / self.margins
         inside = np.clip(pose, self.low, self.high)
@@ -48,15 +54,24 @@ class PoseLimits:
         return limited
 
 
-def limits_of(codes: Float) -> PoseLimits:
+def limits_of(codes: Float, filmed: Float | None = None) -> PoseLimits:
     """The pose range of the reference's ``codes`` [N,61], without its last per cent of outliers.
+
+    ``filmed`` [N,61] are the same with the camera's motion, where that was taken out: performances
+    made after them move as the head and the camera did.
 
     A still has no range: it gets wider margins instead.
     """
     pose = codes[:, POSE]
     if np.ptp(pose, axis=0).max() == 0:  # a still picture
         return PoseLimits(low=pose[0], high=pose[0], margins=STILL_MARGINS)
-    return PoseLimits(low=np.quantile(pose, 0.01, axis=0), high=np.quantile(pose, 0.99, axis=0))
+    low, high = np.quantile(pose, 0.01, axis=0), np.quantile(pose, 0.99, axis=0)
+    if filmed is None:
+        return PoseLimits(low=low, high=high)
+    seen = filmed[:, POSE]
+    shares = np.minimum(1, pose.std(axis=0) / np.maximum(seen.std(axis=0), 1e-6))
+    around, centre = np.median(seen, axis=0), np.median(pose, axis=0)
+    return PoseLimits(low=low, high=high, shares=shares, around=around, centre=centre)
 
 
 def limit_blinks(codes: Float, neutral: Float) -> Float:

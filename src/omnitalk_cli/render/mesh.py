@@ -32,6 +32,7 @@ from omnitalk_cli.render.features import (
     eye_inputs,
     features_of,
     mouth_inputs,
+    past_frames,
     residual_inputs,
 )
 from omnitalk_cli.render.flow import Region, TargetFlow
@@ -59,8 +60,11 @@ class Block:
     eyes: Float
 
     @classmethod
-    def of(cls, bank: MeshBank, codes: Float) -> Block:
-        """The frames of ``codes`` [N,61]."""
+    def of(cls, bank: MeshBank, codes: Float, *, past: int, fps: float) -> Block:
+        """The frames of ``codes`` [P+N,61] after the first P = ``past``, which went before."""
+        geometry, usual = bank.geometry_of(codes), bank.pose_frame.scale
+        residual = residual_inputs(geometry, usual=usual, fps=fps)[past:]
+        codes = codes[past:]
         wanted = bank.geometry_of(codes)
         still = bool(bank.eye_looks)
         geometry = bank.geometry_of(hold_eyes(codes, bank.still)) if still else wanted
@@ -68,7 +72,7 @@ class Block:
         return cls(
             geometry=geometry,
             eyes_wanted=wanted if still else None,
-            residual=residual_inputs(geometry),
+            residual=residual,
             mouth=mouth_inputs(features),
             eyes=eye_inputs(features),
         )
@@ -92,30 +96,31 @@ class MeshRenderer:
 
     def frames(self, bank: MeshBank, codes: Float, *, fps: float) -> Iterator[Picture]:
         """Draw [S,S,3] RGB for every row of ``codes`` [N,61], which are at the rate ``fps``."""
-        return self._draw(bank, codes, draw_frame)
+        return self._draw(bank, codes, fps, draw_frame)
 
     def matted_frames(
         self, bank: MeshBank, codes: Float, *, fps: float
     ) -> Iterator[tuple[Picture, Matte]]:
         """The same pictures, each with the matte [S,S] of the person as drawn."""
-        return self._draw(bank, codes, draw_matted)
+        return self._draw(bank, codes, fps, draw_matted)
 
     def _draw(
         self,
         bank: MeshBank,
         codes: Float,
+        fps: float,
         draw: Callable[[MeshBank, Block, int, Step], Drawn],
     ) -> Iterator[Drawn]:
         if self.limit:
             codes = limited(bank, codes)
         if self.workers <= 1:
-            for target, index, step in schedule(bank, codes):
+            for target, index, step in schedule(bank, codes, fps):
                 yield draw(bank, target, index, step)
             return
         with ThreadPoolExecutor(self.workers) as pool:
             waiting: deque[Future[Drawn]] = deque()
             try:
-                for target, index, step in schedule(bank, codes):
+                for target, index, step in schedule(bank, codes, fps):
                     waiting.append(pool.submit(draw, bank, target, index, step))
                     if len(waiting) > 2 * self.workers:
                         yield waiting.popleft().result()
@@ -131,7 +136,7 @@ def limited(bank: MeshBank, codes: Float) -> Float:
     return limit_blinks(bank.limits.apply(codes), bank.neutral)
 
 
-def schedule(bank: MeshBank, codes: Float) -> Iterator[tuple[Block, int, Step]]:
+def schedule(bank: MeshBank, codes: Float, fps: float) -> Iterator[tuple[Block, int, Step]]:
     """Every frame's geometry (one block of them at a time), its place in it and its sources."""
 
     def features(start: int, stop: int) -> Features:
@@ -140,7 +145,8 @@ def schedule(bank: MeshBank, codes: Float) -> Iterator[tuple[Block, int, Step]]:
     target: Block | None = None
     for frame, step in enumerate(bank.planner.steps(features, len(codes))):
         if target is None or frame % BLOCK == 0:
-            target = Block.of(bank, codes[frame : frame + BLOCK])
+            past = min(frame, past_frames(fps))
+            target = Block.of(bank, codes[frame - past : frame + BLOCK], past=past, fps=fps)
         yield target, frame % BLOCK, step
 
 
@@ -166,10 +172,8 @@ def _base_flow(bank: MeshBank, target: Block, index: int, flow: TargetFlow, key:
     """Displacement [G,G,2] into base picture ``key``: the mesh's and what is learned beside it."""
     source = int(bank.key_indices[key])
     to_key = flow.to(bank.geometry, source)
-    if bank.residual is not None:
-        left = bank.residual.flow(target.residual[index], bank.inputs[source])
-        to_key += cv2.resize(left, to_key.shape[1::-1])
-    return to_key
+    left = bank.residual.flow(target.residual[index], bank.inputs[source], key)
+    return np.asarray(to_key + cv2.resize(left, to_key.shape[1::-1]), np.float32)
 
 
 def draw_frame(

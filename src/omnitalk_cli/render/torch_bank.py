@@ -83,10 +83,10 @@ class DevicePart:
 class DeviceBank:
     """What drawing reads of ``host``, on ``device``.
 
-    ``layers`` [K,4,S,S] base pictures with their mattes (bytes); ``plate`` [3,S,S] and ``unseen``
-    [1,S,S] 0…1, or None; ``vertices`` [M,V,2], ``pose_points`` [M,22,2] and ``irises`` [M,2,2] of
-    the bank's frames; ``corners`` [F+1,3] vertices of the triangles, the last row for none;
-    ``residual`` [F',s·s·2].
+    ``layers`` [K,4,S,S] base pictures with their mattes (bytes); ``plate`` [3,S,S], ``unseen`` and
+    ``calm`` [1,S,S] 0…1, or None; ``vertices`` [M,V,2], ``pose_points`` [M,22,2] and ``irises``
+    [M,2,2] of the bank's frames; ``corners`` [F+1,3] vertices of the triangles, the last row for
+    none; ``residual`` [F',s·s·2] and ``offsets`` [K,s,s,2].
     """
 
     host: MeshBank
@@ -94,11 +94,13 @@ class DeviceBank:
     layers: Tensor
     plate: Tensor | None
     unseen: Tensor | None
+    calm: Tensor | None
     vertices: Tensor
     pose_points: Tensor
     irises: Tensor
     corners: Tensor
-    residual: Tensor | None
+    residual: Tensor
+    offsets: Tensor
     mouth: DevicePart
     eyes: DevicePart
 
@@ -117,11 +119,13 @@ class DeviceBank:
             layers=upload(np.stack(layers).transpose(0, 3, 1, 2), device),
             plate=upload(plate.picture.transpose(2, 0, 1), device).float() if plate else None,
             unseen=upload(1 - plate.seen[None], device) if plate else None,
+            calm=upload(plate.calm[None], device) if plate else None,
             vertices=upload(geometry.vertices, device),
             pose_points=upload(geometry.pose_points, device),
             irises=upload(geometry.irises, device),
             corners=upload(np.concatenate([triangles, triangles[-1:]]), device),
-            residual=upload(bank.residual.weights, device) if bank.residual else None,
+            residual=upload(bank.residual.weights, device),
+            offsets=upload(bank.residual.offsets, device),
             mouth=DevicePart.of(bank.mouth_kind, bank.mouths, bank.mouth_model, cell, device),
             eyes=DevicePart.of(bank.eye_kind, bank.eyes, bank.eye_model, cell, device),
         )

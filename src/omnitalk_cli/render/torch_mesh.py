@@ -62,7 +62,7 @@ class TorchMeshRenderer:
         def finish(item: Item, layers: NDArray[np.uint8]) -> Picture:
             return finished(bank, *item, np.ascontiguousarray(layers[..., :3]))
 
-        return self._draw(bank, codes, finish, matted=False)
+        return self._draw(bank, codes, fps, finish, matted=False)
 
     def matted_frames(
         self, bank: MeshBank, codes: Float, *, fps: float
@@ -74,12 +74,13 @@ class TorchMeshRenderer:
             picture = finished(bank, *item, np.ascontiguousarray(layers[..., :3]))
             return picture, at_frame_size(bank, matte)
 
-        return self._draw(bank, codes, finish, matted=True)
+        return self._draw(bank, codes, fps, finish, matted=True)
 
     def _draw(
         self,
         bank: MeshBank,
         codes: Float,
+        fps: float,
         finish: Callable[[Item, NDArray[np.uint8]], Drawn],
         *,
         matted: bool,
@@ -92,7 +93,7 @@ class TorchMeshRenderer:
             painter = Painter(DeviceBank.of(bank, torch.device(self.device)), pool, matted=matted)
             # The device draws a batch while the host finishes the one before.
             before: tuple[list[Item], Download] | None = None
-            for items, outlines in _ahead(pool, bank, schedule(bank, codes), size):
+            for items, outlines in _ahead(pool, bank, schedule(bank, codes, fps), size):
                 drawing = Download(painter.draw(items, outlines))
                 if before is not None:
                     yield from pool.map(finish, before[0], before[1].wait())
@@ -185,21 +186,22 @@ class Painter:
         bank, host = self._bank, self._bank.host
         sources = host.key_indices[keys]
         to_key = flow.to(upload(numbers, bank.device), upload(sources, bank.device))
-        if host.residual is not None and bank.residual is not None:
-            inputs = np.stack([items[number][0].residual[items[number][1]] for number in numbers])
-            step = host.residual.step(inputs, host.inputs[sources]).astype(np.float32)
-            left = (upload(step, bank.device) @ bank.residual).view(-1, SIDE, SIDE, 2)
-            to_key = to_key + stretched(left.permute(0, 3, 1, 2), *to_key.shape[-2:])
+        inputs = np.stack([items[number][0].residual[items[number][1]] for number in numbers])
+        step = host.residual.step(inputs, host.inputs[sources]).astype(np.float32)
+        left = (upload(step, bank.device) @ bank.residual).view(-1, SIDE, SIDE, 2)
+        left = left + bank.offsets[upload(keys, bank.device)]
+        to_key = to_key + stretched(left.permute(0, 3, 1, 2), *to_key.shape[-2:])
         side = (host.size, host.size)
         layers = bank.layers[upload(keys, bank.device)].float()
         drawn = sample(layers, self._pixels + stretched(to_key, *side))
-        if bank.plate is None or bank.unseen is None:
+        if bank.plate is None or bank.unseen is None or bank.calm is None:
             return drawn
         motion = to_key.square().sum(dim=1, keepdim=True).sqrt()
         unit = host.size / USUAL_SIDE
         keep = stretched(below(motion, STILL * unit), *side)
         own = stretched(below(motion, OWN * unit), *side)
-        alpha = torch.maximum(torch.maximum(keep, bank.unseen * own), drawn[:, 3:] / 255)
+        alpha = torch.maximum(keep * bank.calm, bank.unseen * own)
+        alpha = torch.maximum(alpha, drawn[:, 3:] / 255)
         drawn[:, :3] = bank.plate + alpha * (drawn[:, :3] - bank.plate)
         return drawn
 
