@@ -21,6 +21,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,7 +45,8 @@ _TILT = -1.2  # of the amplitude over the frequency: codecs spare the long waves
 # What the pattern may add to the picture, in grey levels.
 _FLAT, _PER_ACTIVITY, _STRONGEST = 1.2, 0.12, 4.0
 _RMS = 1.42  # at most, over a picture: 45.1 dB PSNR, before the gains differ
-_GAIN_MIN, _GAIN_MAX, _GAIN_STEP = 0.25, 2.0, 0.08
+_GAIN_MIN, _GAIN_MAX = 0.25, 2.0
+_GAIN_STEP, _SHARE_STEP = 0.08, 0.03  # at most, per update: nothing may jump
 _MARGIN = 1.0  # of a symbol's statistic, relative to what a gain of 1 gives in an empty picture
 _UPDATE = 8  # frames between two looks at what the picture says itself
 _MEMORY = 0.3  # share of the newest look
@@ -193,7 +195,8 @@ class VideoMarker:
         self._gains = np.ones_like(self._signs)
         self._host: Complex | None = None
         self._response = 1.0
-        self._levels = _levels(1.0)
+        self._share = 1.0
+        self._levels = _levels(self._share)
         self._small: Bytes | None = None
         self._size = (0, 0)
         self._up = self._down = np.zeros((0, 0), np.uint8)
@@ -204,10 +207,10 @@ class VideoMarker:
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
             raise ValueError(f"a frame is uint8 [H,W,3], not {frame.dtype} {frame.shape}")
         grey = _to_work(frame)
-        small = cv2.resize(grey, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-        first = self._size != frame.shape[:2]
-        if first or self._is_cut(small):
-            self._size = frame.shape[:2]
+        small = _quarter(grey)
+        size = (frame.shape[0], frame.shape[1])
+        if size != self._size or self._is_cut(small):
+            self._size = size
             self._begin_scene(grey)
         elif self._count % _UPDATE == 0:
             self._follow(grey)
@@ -220,28 +223,35 @@ class VideoMarker:
         return float(cv2.norm(small, self._small, cv2.NORM_L1)) / small.size > _CUT
 
     def _begin_scene(self, grey: Bytes) -> None:
-        """Everything anew: what the eye sees of the mark in this scene, and what the gains are."""
-        self._levels = _affordable(grey)
+        """Everything anew: how strong the mark may be, and what the gains are."""
+        self._share = _affordable(grey)
+        self._levels = _levels(self._share)
         self._host = self._waves.spectrum(_fold(_eye(grey)))
-        even = self._tile(np.ones_like(self._signs))
-        strength = _strength(grey, self._levels)
-        amount = cv2.resize(strength, grey.shape[::-1]).astype(np.float32) / _FINE
-        marked = np.clip(np.rint(grey + _tiled(even, *grey.shape) * amount), 0, 255)
-        seen_marked = self._waves.spectrum(_fold(_eye(marked)))
-        seen = (_parts(seen_marked - self._host) * self._signs) / self._waves.weight
-        self._response = max(float(seen.mean()), 1e-3)
+        self._response = self._seen(grey, self._host)
         self._gains = self._wanted()
         self._draw()
 
     def _follow(self, grey: Bytes) -> None:
-        """Lead the gains, slowly, to what the picture needs now."""
+        """Lead the strength and the gains, slowly, to what the picture needs now."""
         assert self._host is not None
         now = self._waves.spectrum(_fold(_eye(grey)))
         self._host = self._host + np.complex64(_MEMORY) * (now - self._host)
+        self._response += _MEMORY * (self._seen(grey, now) - self._response)
+        share = float(np.clip(_affordable(grey) - self._share, -_SHARE_STEP, _SHARE_STEP))
+        self._share = round(self._share + share, 2)
+        self._levels = _levels(self._share)
         change = np.clip(self._wanted() - self._gains, -_GAIN_STEP, _GAIN_STEP)
         if float(np.abs(change).mean()) > 0.2 * _GAIN_STEP:
             self._gains += change
             self._draw()
+
+    def _seen(self, grey: Bytes, host: Complex) -> float:
+        """How much the eye, to which ``grey`` is ``host``, sees of a pattern with gains of 1."""
+        strength = _resized(_strength(grey, self._levels), *grey.shape).astype(np.float32) / _FINE
+        pattern = _tiled(self._tile(np.ones_like(self._signs)), *grey.shape)
+        marked = np.clip(np.rint(grey + pattern * strength), 0, 255)
+        added = self._waves.spectrum(_fold(_eye(marked))) - host
+        return max(float((_parts(added) * self._signs / self._waves.weight).mean()), 1e-3)
 
     def _wanted(self) -> Float:
         """The gains ``[2,K]`` that bring each symbol and each sync wave to the margin."""
@@ -266,18 +276,18 @@ class VideoMarker:
         pattern = _tiled(self._tile(self._gains), *_work_size(height, width))
         if pattern.shape != self._size:
             way = cv2.INTER_CUBIC if pattern.shape[0] < height else cv2.INTER_AREA
-            pattern = cv2.resize(pattern, (width, height), interpolation=way)
+            pattern = _resized(pattern, height, width, way)
         self._up = np.clip(np.rint(_FINE * pattern), 0, 255).astype(np.uint8)
         self._down = np.clip(np.rint(-_FINE * pattern), 0, 255).astype(np.uint8)
 
     def _apply(self, frame: Bytes, strength: Bytes) -> Bytes:
         height, width = self._size
-        amount = cv2.resize(strength, (width, height), interpolation=cv2.INTER_LINEAR)
+        amount = _resized(strength, height, width)
         up = cv2.multiply(self._up, amount, scale=1 / _FINE**2)
         down = cv2.multiply(self._down, amount, scale=1 / _FINE**2)
         brighter = cv2.add(frame, cv2.cvtColor(up, cv2.COLOR_GRAY2RGB))
-        marked: Bytes = cv2.subtract(brighter, cv2.cvtColor(down, cv2.COLOR_GRAY2RGB))
-        return marked
+        darker = cv2.subtract(brighter, cv2.cvtColor(down, cv2.COLOR_GRAY2RGB))
+        return np.asarray(darker, np.uint8)
 
 
 class VideoMarkDetector:
@@ -360,7 +370,7 @@ def _look(waves: _Waves, seen: Float, scale: float) -> list[_Place]:
     """The best shift at this scale, as it is and mirrored."""
     height, width = (max(TILE // 2, round(side / scale)) for side in seen.shape)
     way = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
-    folded = _fold(cv2.resize(seen, (width, height), interpolation=way))
+    folded = _fold(_resized(seen, height, width, way))
     places = []
     for mirrored in (False, True):
         spectrum = waves.spectrum(folded[:, ::-1] if mirrored else folded)
@@ -435,16 +445,25 @@ def _to_work(frame: Bytes) -> Bytes:
     height, width = _work_size(*grey.shape)
     if grey.shape != (height, width):
         way = cv2.INTER_AREA if height < grey.shape[0] else cv2.INTER_LINEAR
-        grey = cv2.resize(grey, (width, height), interpolation=way)
+        grey = _resized(grey, height, width, way)
     return np.asarray(grey)
+
+
+def _resized(
+    picture: NDArray[Any], height: int, width: int, way: int = cv2.INTER_LINEAR
+) -> NDArray[Any]:
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=way))
+
+
+def _quarter(grey: Bytes) -> Bytes:
+    size = (grey.shape[1] // 4, grey.shape[0] // 4)
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _strength(grey: Bytes, levels: Bytes) -> Bytes:
     """How much of the pattern each 4 x 4 pixels hide, ``[h/4,w/4]`` in 1/32 grey level."""
-    activity = cv2.absdiff(grey, cv2.blur(grey, (5, 5)))
-    coarse = cv2.resize(activity, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    strength: Bytes = cv2.LUT(cv2.blur(coarse, (5, 5)), levels)
-    return strength
+    activity = np.asarray(cv2.absdiff(grey, cv2.blur(grey, (5, 5))), np.uint8)
+    return np.asarray(cv2.LUT(cv2.blur(_quarter(activity), (5, 5)), levels), np.uint8)
 
 
 @lru_cache(maxsize=64)
@@ -454,11 +473,11 @@ def _levels(share: float) -> Bytes:
     return np.rint(_FINE * share * strength).astype(np.uint8)
 
 
-def _affordable(grey: Bytes) -> Bytes:
-    """The levels that keep a picture full of texture within the limit of the whole."""
+def _affordable(grey: Bytes) -> float:
+    """The share of the strength that keeps a picture full of texture within the limit."""
     strength = _strength(grey, _levels(1.0)).astype(np.float32) / _FINE
     rms = math.sqrt(float((strength**2).mean()))
-    return _levels(round(min(1.0, _RMS / rms), 2))
+    return round(min(1.0, _RMS / rms), 2)
 
 
 def _eye(grey: Bytes | Float) -> Float:
