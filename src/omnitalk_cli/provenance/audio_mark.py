@@ -48,7 +48,7 @@ _PAIRS = 26  # up to 3750 Hz: telephone sound (8 kHz) keeps all of it
 _LAST_BIN = _FIRST_BIN + 2 * _BAND * _PAIRS
 _CELL = 2  # frames that a cell lasts
 _PERIOD = 48  # cells, 1.536 s
-_SYNC_SHARE = 0.2
+_SYNC_SHARE = 0.25
 
 _MAX_PUSH = 9.0  # dB between the bands; cells that need more are left alone
 _MARGIN = 4.0  # dB by which a cell shall be right
@@ -62,7 +62,9 @@ _KNEE_DB = 15.0  # ... and those that are above by this much say all they can
 _FINE = 8  # positions per cell that are searched
 _TEMPOS = np.arange(-5, 6) * 0.0025  # without change of pitch
 _SPEEDS = (1.0, 1.006, 0.994, 1.012, 0.988)  # with change of pitch; tempos search around them
-_PRESENT = 6.5  # standard deviations; the best of some 20 000 tries without a mark is about 4.5
+# In standard deviations; the best of all tries without a mark is about 4.
+_PRESENT = 5.5
+_WORTH_READING = 4.8
 _AGREEMENT = 0.6  # what a reading must at least agree with its id, besides the CRC
 _BLEND = 3  # best positions that are decoded
 
@@ -252,22 +254,26 @@ def detect(audio: Float, rate: int, key: bytes) -> Detection:
     if rate <= 0:
         raise ValueError(f"a sample rate is positive, not {rate}")
     best = Detection(id=None, bits=0, confidence=0.0, present=False)
-    total = {bits: np.zeros(code_length(bits), np.float32) for bits in PAYLOAD_BITS}
+    total = _Hit(
+        deviations=0.0,
+        strength=0.0,
+        soft={bits: np.zeros(code_length(bits), np.float32) for bits in PAYLOAD_BITS},
+    )
     parts = excerpts(len(audio) / rate)
     for start, seconds in parts:
         part = audio[round(start * rate) : round((start + seconds) * rate)]
         hits = _search(_at_own_rate(part, rate), _pattern(key))
         for place, hit in enumerate(hits):
-            found = _read(hit.soft, hit.strength)
+            found = _read(hit)
             if found.id is not None:
                 return found
             if place == 0:
                 if found.confidence > best.confidence:
                     best = found
                 for bits in PAYLOAD_BITS:
-                    total[bits] += hit.soft[bits]
+                    total.soft[bits][:] += hit.soft[bits]
     if len(parts) > 1 and best.present:
-        found = _read(total, best.confidence)
+        found = _read(total)
         if found.id is not None:
             return found
     return best
@@ -290,18 +296,19 @@ class _Hit:
     soft: dict[int, Float]
 
 
-def _read(soft: dict[int, Float], strength: float) -> Detection:
+def _read(hit: _Hit) -> Detection:
     for bits in sorted(PAYLOAD_BITS, reverse=True):
-        value = decode(soft[bits], bits)
+        value = decode(hit.soft[bits], bits)
         if value is not None:
-            fit = agreement(soft[bits], value, bits)
+            fit = agreement(hit.soft[bits], value, bits)
             if fit >= _AGREEMENT:
                 return Detection(id=value, bits=bits, confidence=fit, present=True)
-    return Detection(id=None, bits=0, confidence=strength, present=True)
+    present = hit.deviations > _PRESENT
+    return Detection(id=None, bits=0, confidence=hit.strength if present else 0.0, present=present)
 
 
 def _search(sound: Float, pattern: _Pattern) -> list[_Hit]:
-    """The best positions of the pattern in ``sound [S]`` that are beyond chance, best first."""
+    """The best positions of the pattern in ``sound [S]`` that are worth reading, best first."""
     mask = np.zeros(_PERIOD * _PAIRS, np.float32)
     mask[pattern.sync] = 1
     template = np.conj(rfft(mask.reshape(_PERIOD, _PAIRS) * pattern.signs, axis=0))  # [L/2+1, P]
@@ -318,9 +325,9 @@ def _search(sound: Float, pattern: _Pattern) -> list[_Hit]:
             deviations = fit / spread_out[:, None]
             fine, shift = np.unravel_index(int(deviations.argmax()), deviations.shape)
             value = float(deviations[fine, shift])
-            if value > _PRESENT:
+            if value > _WORTH_READING:
                 found.append((value, np.roll(folded[fine], -int(shift), axis=0)))
-        if found:
+        if any(value > _PRESENT for value, _ in found):
             break  # a mark is there at this speed; the others would only see less of it
     found.sort(key=lambda pair: -pair[0])
     return [
