@@ -20,9 +20,9 @@ from typing import Any
 
 import ffmpeg
 import numpy as np
-from scipy.signal import resample_poly
 
 from omnitalk_cli.errors import InputError, OmnitalkError
+from omnitalk_cli.evaluation.vocoder import wideband_pesq
 from omnitalk_cli.media.decode import decode_audio
 from omnitalk_cli.media.ffmpeg import FFmpegProcess, command, find_ffmpeg, local, write_error
 from omnitalk_cli.provenance.audio_mark import detect, embed
@@ -96,7 +96,9 @@ class AudioMarkScores:
     """The whole benchmark. Times are CPU seconds per second of sound.
 
     ``pesq``: wideband PESQ (ITU-T P.862.2) of marked against plain sound, None without the package;
-    ``snr``: dB. ``wrong``: readings of another id than was put in, after any attack.
+    ``snr``: dB. ``noise_to_mask``: dB by which the difference lies over (below 0: under) what the
+    sound masks, mean over time and Bark bands; ``unmasked``: share of those that lie over it.
+    ``wrong``: readings of another id than was put in, after any attack.
     ``false_ids`` and ``false_marks``: among ``unmarked_tries`` on sound without a mark or with the
     mark of another key, ids that were read and marks that were reported.
     """
@@ -111,6 +113,8 @@ class AudioMarkScores:
     pesq: float | None
     pesq_worst: float | None
     snr: float
+    noise_to_mask: float
+    unmasked: float
     embed_time: float
     detect_time: float
 
@@ -196,7 +200,11 @@ def score(sound: Float, *, count: int, seconds: float, unmarked: int) -> AudioMa
                 short_confidence=fmean(right[_SHORT_BITS] or [0.0]),
             )
     false_ids, false_marks = _false_readings(sound, unmarked, seconds)
-    quality = _pesq(pieces, full)
+    quality = [wideband_pesq(plain, marked) for plain, marked in zip(pieces, full, strict=True)]
+    heard = [value for value in quality if value is not None]
+    masked = np.concatenate(
+        [noise_to_mask(plain, marked) for plain, marked in zip(pieces, full, strict=True)]
+    )
     return AudioMarkScores(
         pieces=count,
         seconds=seconds,
@@ -205,9 +213,11 @@ def score(sound: Float, *, count: int, seconds: float, unmarked: int) -> AudioMa
         unmarked_tries=unmarked,
         false_ids=false_ids,
         false_marks=false_marks,
-        pesq=fmean(quality) if quality else None,
-        pesq_worst=min(quality) if quality else None,
+        pesq=fmean(heard) if heard else None,
+        pesq_worst=min(heard) if heard else None,
         snr=fmean(_snr(plain, marked) for plain, marked in zip(pieces, full, strict=True)),
+        noise_to_mask=float(masked.mean()),
+        unmasked=float((masked > 0).mean()),
         embed_time=embed_time,
         detect_time=spent / (count * seconds * len(ATTACKS)),
     )
@@ -229,18 +239,34 @@ def _snr(plain: Float, marked: Float) -> float:
     return float(10 * np.log10((plain**2).sum() / ((plain - marked) ** 2).sum()))
 
 
-def _pesq(plain: Sequence[Float], marked: Sequence[Float]) -> list[float]:
-    try:
-        from pesq import NoUtterancesError, pesq
-    except ImportError:
-        return []
-    scores = []
-    for one, other in zip(plain, marked, strict=True):
-        try:
-            scores.append(float(pesq(16_000, *(resample_poly(x, 2, 3) for x in (one, other)))))
-        except NoUtterancesError:
-            continue
-    return scores
+def noise_to_mask(plain: Float, marked: Float) -> Float:
+    """By how many dB the difference of two sounds ``[S]`` lies over what the first one masks.
+
+    ``[M]``: all Bark bands of all frames (32 ms) that hold something loud. The threshold is
+    Johnston's (1988): the energy of the bands, spread (Schroeder 1979), less an offset between that
+    of noise (5.5 dB) and that of tones (14.5 dB plus the band's number), by spectral flatness.
+    """
+    size = 768
+    starts = range(0, len(plain) - size + 1, size // 2)
+    sounds = np.stack([plain, marked - plain]).astype(np.float64)
+    frames = np.stack([sounds[:, start : start + size] for start in starts]) * np.hanning(size)
+    power = np.abs(np.fft.rfft(frames, axis=-1)) ** 2 + 1e-12  # [F, 2, bins]
+    hertz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
+    bark = 13 * np.arctan(7.6e-4 * hertz) + 3.5 * np.arctan((hertz / 7500) ** 2)
+    bands = (bark[:, None].astype(int) == np.arange(int(bark.max()) + 1)).astype(float)
+    energy, noise = np.moveaxis(power @ bands, 1, 0)  # [F, bands]
+    away = np.arange(bands.shape[1])[None, :] - np.arange(bands.shape[1])[:, None] + 0.474
+    spreading = 10 ** ((15.81 + 7.5 * away - 17.5 * np.sqrt(1 + away**2)) / 10)
+    flatness = 10 * (
+        np.log10(power[:, 0]).mean(axis=1) - np.log10(power[:, 0].mean(axis=1))
+    )  # dB, 0 for noise
+    tonal = np.clip(flatness / -60, 0, 1)[:, None]
+    offset = tonal * (14.5 + np.arange(bands.shape[1])) + (1 - tonal) * 5.5
+    threshold = 10 * np.log10(energy @ (spreading / spreading.sum(axis=0))) - offset
+    loud = energy.sum(axis=1) > 1e-4 * energy.sum(axis=1).max()
+    inside = slice(int(bark[hertz >= 400][0]), int(bark[hertz >= 3900][0]) + 1)
+    ratio = 10 * np.log10(noise) - threshold
+    return ratio[loud, inside].reshape(-1).astype(np.float32)
 
 
 def _table(scores: AudioMarkScores) -> str:
@@ -259,7 +285,8 @@ def _table(scores: AudioMarkScores) -> str:
         f"{scores.pieces} pieces; wrong ids: {scores.wrong}",
         f"unmarked or of another key: {scores.unmarked_tries} tries, {scores.false_ids} ids, "
         f"{scores.false_marks} marks",
-        f"PESQ: {heard}; SNR {scores.snr:.1f} dB",
+        f"PESQ: {heard}; SNR {scores.snr:.1f} dB; noise to mask {scores.noise_to_mask:.1f} dB, "
+        f"{scores.unmasked:.1%} over it",
         f"cost of real time: embed {scores.embed_time:.2%}, read {scores.detect_time:.2%}",
     ]
     return "\n".join(lines)

@@ -50,7 +50,9 @@ _CELL = 2  # frames that a cell lasts
 _PERIOD = 48  # cells, 1.536 s
 _SYNC_SHARE = 0.25
 
-_MAX_PUSH = 9.0  # dB between the bands; cells that need more are left alone
+# dB between the bands of a pair; cells that need more are left alone. Critical bands are wider at
+# high frequencies, and hold both bands of a pair there: what is pushed apart is not heard apart.
+_MAX_PUSH = np.linspace(6, 10, _PAIRS, dtype=np.float32)
 _MARGIN = 4.0  # dB by which a cell shall be right
 _ROUNDS = 2  # windows overlap, so a push arrives only in part: look again and correct
 _CONTEXT = 4  # cells on both sides of a period that are analysed with it
@@ -61,7 +63,7 @@ _FLOOR_DB = 50.0  # cells this far below the loud ones say nothing ...
 _KNEE_DB = 15.0  # ... and those that are above by this much say all they can
 _FINE = 8  # positions per cell that are searched
 _TEMPOS = np.arange(-5, 6) * 0.0025  # without change of pitch
-_SPEEDS = (1.0, 1.006, 0.994, 1.012, 0.988)  # with change of pitch; tempos search around them
+_SPEEDS = (1.0, 1.005, 0.995, 1.01, 0.99)  # with change of pitch; tempos search around them
 # In standard deviations; the best of all tries without a mark is about 4.
 _PRESENT = 5.5
 _WORTH_READING = 4.8
