@@ -52,14 +52,14 @@ _SYNC_SHARE = 0.25
 
 # dB between the bands of a pair; cells that need more are left alone. Critical bands are wider at
 # high frequencies, and hold both bands of a pair there: what is pushed apart is not heard apart.
-_MAX_PUSH = np.linspace(6, 10, _PAIRS, dtype=np.float32)
+_MAX_PUSH = np.linspace(7, 11, _PAIRS, dtype=np.float32)
 _MARGIN = 4.0  # dB by which a cell shall be right
 _ROUNDS = 2  # windows overlap, so a push arrives only in part: look again and correct
 _CONTEXT = 4  # cells on both sides of a period that are analysed with it
 _QUIET = 1e-6  # power of a cell below which there is nothing to mark (about -90 dBFS)
 
-_CLIP = 4.0  # dB; what a cell says at most
-_FLOOR_DB = 50.0  # cells this far below the loud ones say nothing ...
+_CLIP = 3.0  # dB; what a cell says at most
+_FLOOR_DB = 75.0  # cells this far below the loud ones (digital silence, mostly) say nothing ...
 _KNEE_DB = 15.0  # ... and those that are above by this much say all they can
 _FINE = 8  # positions per cell that are searched
 _TEMPOS = np.arange(-5, 6) * 0.0025  # without change of pitch
@@ -264,16 +264,20 @@ def detect(audio: Float, rate: int, key: bytes) -> Detection:
     parts = excerpts(len(audio) / rate)
     for start, seconds in parts:
         part = audio[round(start * rate) : round((start + seconds) * rate)]
-        hits = _search(_at_own_rate(part, rate), _pattern(key))
-        for place, hit in enumerate(hits):
-            found = _read(hit)
-            if found.id is not None:
-                return found
-            if place == 0:
+        sound = _at_own_rate(part, rate)
+        clearest: _Hit | None = None
+        for speed in _SPEEDS:
+            for hit in _search(_at_speed(sound, speed), _pattern(key)):
+                found = _read(hit)
+                if found.id is not None:
+                    return found
                 if found.confidence > best.confidence:
                     best = found
-                for bits in PAYLOAD_BITS:
-                    total.soft[bits][:] += hit.soft[bits]
+                if clearest is None or hit.deviations > clearest.deviations:
+                    clearest = hit
+        if clearest is not None:
+            for bits in PAYLOAD_BITS:
+                total.soft[bits][:] += clearest.soft[bits]
     if len(parts) > 1 and best.present:
         found = _read(total)
         if found.id is not None:
@@ -316,21 +320,18 @@ def _search(sound: Float, pattern: _Pattern) -> list[_Hit]:
     template = np.conj(rfft(mask.reshape(_PERIOD, _PAIRS) * pattern.signs, axis=0))  # [L/2+1, P]
     expected = len(pattern.sync)
     found: list[tuple[float, Float]] = []
-    for speed in _SPEEDS:
-        said = _said(_at_speed(sound, speed))
-        for tempo in _TEMPOS:
-            folded = _folded(said, 1 + tempo)  # [fine, L, P]
-            if folded is None:
-                continue
-            fit = irfft((rfft(folded, axis=1) * template).sum(axis=2), n=_PERIOD, axis=1)
-            spread_out = np.sqrt(expected * (folded**2).mean(axis=(1, 2)) + 1e-12)
-            deviations = fit / spread_out[:, None]
-            fine, shift = np.unravel_index(int(deviations.argmax()), deviations.shape)
-            value = float(deviations[fine, shift])
-            if value > _WORTH_READING:
-                found.append((value, np.roll(folded[fine], -int(shift), axis=0)))
-        if any(value > _PRESENT for value, _ in found):
-            break  # a mark is there at this speed; the others would only see less of it
+    said = _said(sound)
+    for tempo in _TEMPOS:
+        folded = _folded(said, 1 + tempo)  # [fine, L, P]
+        if folded is None:
+            continue
+        fit = irfft((rfft(folded, axis=1) * template).sum(axis=2), n=_PERIOD, axis=1)
+        chance = np.sqrt(expected * (folded**2).mean(axis=(1, 2)) + 1e-12)
+        deviations = fit / chance[:, None]
+        fine, shift = np.unravel_index(int(deviations.argmax()), deviations.shape)
+        value = float(deviations[fine, shift])
+        if value > _WORTH_READING:
+            found.append((value, np.roll(folded[fine], -int(shift), axis=0)))
     found.sort(key=lambda pair: -pair[0])
     return [
         _Hit(
