@@ -68,7 +68,7 @@ _SPEEDS = (1.0, 1.005, 0.995, 1.01, 0.99)  # with change of pitch; tempos search
 _PRESENT = 5.5
 _WORTH_READING = 4.8
 _AGREEMENT = 0.6  # what a reading must at least agree with its id, besides the CRC
-_BLEND = 3  # best positions that are decoded
+_CANDIDATES = 3  # best positions that are decoded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,7 +339,7 @@ def _search(sound: Float, pattern: _Pattern) -> list[_Hit]:
             strength=min(1.0, value / expected**0.5),
             soft=_soft(cells * pattern.signs, pattern),
         )
-        for value, cells in found[:_BLEND]
+        for value, cells in found[:_CANDIDATES]
     ]
 
 
