@@ -72,7 +72,7 @@ ATTACKS: dict[str, Attack] = {
     "tempo -1 %": Attack(filters=(("atempo", {"tempo": 0.99}),)),
     "speed +1 %": Attack(filters=(("asetrate", {"sample_rate": 24_240}),)),
     "speed -1 %": Attack(filters=(("asetrate", {"sample_rate": 23_760}),)),
-    "noise 30 dB": Attack(filters=(("aeval", {"exprs": "val(0)+0.003*(random(0)-0.5)"}),)),
+    "noise at -61 dBFS": Attack(filters=(("aeval", {"exprs": "val(0)+0.003*(random(0)-0.5)"}),)),
     "AAC 64k, middle 5 s": Attack(**_AAC_64, keep=5.0),
     "Opus 24k, AAC 64k": Attack(**_AAC_64),  # the first pass is made by apply
 }
