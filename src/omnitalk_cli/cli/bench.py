@@ -51,10 +51,13 @@ def bench_render(
     with session(quiet=quiet, verbose=verbose, json_output=json_output) as console:
         for clip in clips:
             check_input(clip, "a clip of a person, or features made by extract")
+        import cv2
+
         from omnitalk_cli.evaluation.reenactment import mean, reenact, reference_of, table
         from omnitalk_cli.pipeline.devices import choose_device
         from omnitalk_cli.render.renderers import AUTO, make_renderer
 
+        cv2.setNumThreads(1)  # frames per core are what is measured
         drawer = make_renderer(
             renderer or AUTO, device=choose_device(device), workers=workers or 1, limit=False
         )

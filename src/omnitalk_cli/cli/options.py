@@ -291,6 +291,6 @@ Ffmpeg = Annotated[
     str | None, option("--ffmpeg", text="The ffmpeg program.", panel=VIDEO, metavar="PROGRAM")
 ]
 Workers = Annotated[
-    int | None, option("--workers", text="Rendering workers.",
+    int | None, option("--workers", text="Rendering workers; as many as cores, four at most.",
                        panel=VIDEO),
 ]  # fmt: skip

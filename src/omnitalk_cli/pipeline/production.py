@@ -5,9 +5,10 @@ A performance that follows a recording keeps that recording as its sound.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -65,7 +66,7 @@ class ProductionOptions:
     look_at_camera: float = 0.0
     ffmpeg: str | None = None
     overwrite: bool = False
-    workers: int = 1
+    workers: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
 
     def __post_init__(self) -> None:
         if self.codec not in CODECS:

@@ -227,7 +227,7 @@ def build_bank(
                 for matte, known in zip(mattes, clip.known, strict=True)
             ]
         left_over = pool.submit(
-            learn_residual_of, frames, sure, geometry, distance, keys, grid, inputs
+            learn_residual_of, frames, sure, geometry, distance, keys, grid, inputs, workers
         )
         plates = pool.submit(
             _plate_of, plain, mattes, clip, camera

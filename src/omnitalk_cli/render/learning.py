@@ -88,10 +88,11 @@ def learn_residual_of(
     keys: NDArray[np.int64],
     grid: FlowGrid,
     inputs: Float,
+    workers: int = 1,
 ) -> Residual:
     """What is left when bank frames are drawn from the base pictures ``keys`` that fit them best
     (``distance`` [N,K]), by ``inputs`` [N,F], other than themselves and their neighbours in time.
-    With too few of them: shoulders that follow the head a little."""
+    With too few of them: shoulders that follow the head a little. ``workers`` threads draw."""
     count = len(frames)
     near = np.abs(np.arange(count)[:, None] - keys[None]) < 6
     distance = np.where(near, np.inf, distance)
@@ -112,7 +113,7 @@ def learn_residual_of(
         matte = cv2.resize(mattes[target], side, interpolation=cv2.INTER_AREA)
         return np.asarray(filmed, np.uint8), warped, matte.astype(np.float32) / 255
 
-    learned = learn_residual(pairs, draw, inputs, grid.size, keys)
+    learned = learn_residual(pairs, draw, inputs, grid.size, keys, workers=workers)
     if learned is not None:
         return learned
     centre = np.median(geometry.pose_points.mean(axis=1), axis=0)

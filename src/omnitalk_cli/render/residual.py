@@ -9,6 +9,7 @@ left is measured as optical flow, and a ridge regression learns it for every pla
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol
@@ -77,18 +78,24 @@ def learn_residual(
     features: Float,
     size: int,
     keys: NDArray[np.int64],
+    *,
+    workers: int = 1,
 ) -> Residual | None:
     """Fits the residual on ``pairs`` (target frame, source frame) of the bank; the sources are
     among the base pictures ``keys``.
 
     ``features`` ``[N, F]`` of all frames; ``size`` is the side of the pictures that the flow is
-    meant for. None for fewer than 24 pairs.
+    meant for. None for fewer than 24 pairs. ``workers`` threads compare pictures.
     """
     if len(pairs) < FEWEST_PAIRS:
         return None
     pairs = sorted(pairs)
 
-    measured = [_left_over(*draw(*pair), size / FLOW_SIDE) for pair in pairs]
+    def measure(pair: tuple[int, int]) -> tuple[Float, Float]:
+        return _left_over(*draw(*pair), size / FLOW_SIDE)
+
+    with ThreadPoolExecutor(workers) as pool:
+        measured = list(pool.map(measure, pairs))
     scale = (features.std(axis=0) + 1e-3).astype(np.float32)
     steps = np.stack([(features[target] - features[source]) / scale for target, source in pairs])
     flows = np.stack([flow for flow, _ in measured]).reshape(len(pairs), -1, 2)
@@ -194,8 +201,12 @@ def _choose(steps: Float, flows: Float, trust: Float, sets: Sequence[int]) -> ND
     are compared over a neighbourhood.
     """
     fold = np.arange(len(steps)) * FOLDS // len(steps)
+    # Every second place each way stands for its neighbours.
+    side = SIDE // 2
+    some = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)[::2, ::2].ravel()
+    flows, trust = flows[:, some], trust[:, some]
     every = _Sums.of(steps, flows, trust)
-    errors = np.zeros((len(RIDGES) * len(sets), SIDE, SIDE), np.float32)
+    errors = np.zeros((len(RIDGES) * len(sets), side, side), np.float32)
     for held in range(FOLDS):
         test = fold == held
         train = every - _Sums.of(steps[test], flows[test], trust[test])
@@ -204,9 +215,9 @@ def _choose(steps: Float, flows: Float, trust: Float, sets: Sequence[int]) -> ND
             missed = (steps[test] @ weights).reshape(flows[test].shape) - flows[test]
             lost = ((missed**2).sum(axis=-1) * trust[test]).sum(axis=0)
             caution = 1.0 if used == sets[0] else CAUTION
-            errors[number] += caution * lost.reshape(SIDE, SIDE)
-    smooth = np.stack([cv2.GaussianBlur(error, (0, 0), NEIGHBOURS) for error in errors])
-    return np.asarray(smooth.argmin(axis=0).ravel(), np.int64)
+            errors[number] += caution * lost.reshape(side, side)
+    smooth = np.stack([cv2.GaussianBlur(error, (0, 0), NEIGHBOURS / 2) for error in errors])
+    return np.asarray(smooth.argmin(axis=0).repeat(2, axis=0).repeat(2, axis=1).ravel(), np.int64)
 
 
 def _fit(
