@@ -18,15 +18,9 @@ from omnitalk_cli.evaluation.anchors import (
     pose_features,
     table,
 )
-from omnitalk_cli.evaluation.cloning import (
-    CopyCache,
-    Heard,
-    Utterance,
-    at_level,
-    rates,
-    summary,
-)
+from omnitalk_cli.evaluation.cloning import CopyCache, Utterance, summary
 from omnitalk_cli.evaluation.lips import lip_agreement
+from omnitalk_cli.evaluation.listeners import Heard, at_level, rates
 from omnitalk_cli.evaluation.recogniser import spelled, word_errors
 from omnitalk_cli.evaluation.speaker import cosine
 from omnitalk_cli.evaluation.speech import pitch_statistics

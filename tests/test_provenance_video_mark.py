@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from omnitalk_cli.provenance.video_mark import VideoMark, VideoMarkDetector, VideoMarker, detect
+from omnitalk_cli.provenance.video_detector import VideoMarkDetector, detect
+from omnitalk_cli.provenance.video_mark import VideoMark, VideoMarker
 
 Frame = NDArray[np.uint8]
 ID = 0xC0FFEE11

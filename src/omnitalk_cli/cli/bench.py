@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from omnitalk_cli.cli.commands import PanelCommand, help_without_command
+from omnitalk_cli.cli.commands import PanelCommand, command_group
 from omnitalk_cli.cli.console import session
 from omnitalk_cli.cli.options import (
     VIDEO,
@@ -21,14 +21,7 @@ from omnitalk_cli.cli.options import (
 )
 from omnitalk_cli.pipeline.settings import check_input
 
-app = typer.Typer(
-    help="Measure the parts on this machine.", invoke_without_command=True, rich_markup_mode=None
-)
-
-
-@app.callback()
-def _group(context: typer.Context) -> None:
-    help_without_command(context)
+app = command_group("Measure the parts on this machine.")
 
 
 @app.command("render", cls=PanelCommand)

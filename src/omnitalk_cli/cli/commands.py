@@ -68,6 +68,13 @@ class Commands(TyperGroup):
         sys.exit(status if isinstance(status, int) else 0)
 
 
+def command_group(text: str) -> typer.Typer:
+    """A group of commands, described by ``text``; called alone it prints its help."""
+    group = typer.Typer(help=text, invoke_without_command=True, rich_markup_mode=None)
+    group.callback()(help_without_command)
+    return group
+
+
 def help_without_command(context: typer.Context) -> None:
     """Prints the help of a group that was called without a command, and ends."""
     if context.invoked_subcommand is None:

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import typer
-
-from omnitalk_cli.cli.commands import PanelCommand, help_without_command
+from omnitalk_cli.cli.commands import PanelCommand, command_group
 from omnitalk_cli.cli.console import session
 from omnitalk_cli.cli.options import Config, Json, Quiet, Verbose
 
-app = typer.Typer(
-    help="The weights that are installed.", invoke_without_command=True, rich_markup_mode=None
-)
-
-
-@app.callback()
-def _group(context: typer.Context) -> None:
-    help_without_command(context)
+app = command_group("The weights that are installed.")
 
 
 @app.command("list", cls=PanelCommand)

@@ -13,7 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,17 @@ import numpy as np
 import torch
 
 from omnitalk_cli.errors import InputError, OmnitalkError
-from omnitalk_cli.evaluation.judge import Judge, edit_distance, normalise
-from omnitalk_cli.evaluation.recogniser import Recogniser, spelled, word_errors
+from omnitalk_cli.evaluation.cloning_clips import measure_clips
+from omnitalk_cli.evaluation.judge import Judge
+from omnitalk_cli.evaluation.listeners import (
+    Heard,
+    Listeners,
+    rates,
+    say,
+    semitones,
+    voice_of,
+)
+from omnitalk_cli.evaluation.recogniser import Recogniser
 from omnitalk_cli.evaluation.speaker import SpeakerJudge, cosine
 from omnitalk_cli.evaluation.speech import pitch_statistics
 from omnitalk_cli.evaluation.virtual import (
@@ -35,87 +44,19 @@ from omnitalk_cli.evaluation.virtual import (
     read_sentences,
     virtual_reference,
 )
-from omnitalk_cli.pipeline.production import load_vocoder, vocode
-from omnitalk_cli.pipeline.script import read_script
+from omnitalk_cli.pipeline.production import load_vocoder
 from omnitalk_cli.pipeline.synthesis import (
     SpeechMotionModel,
     SynthesisOptions,
     load_model,
-    synthesise,
 )
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.speech.mel import log_mel
-from omnitalk_cli.speech.vocoder import Vocoder
-from omnitalk_cli.types import SAMPLE_RATE, Float, Performance, Reference
+from omnitalk_cli.types import SAMPLE_RATE, Reference
 from omnitalk_cli.weights import store
 
 BAR = 1.3  # error rates over those of human recordings
-LIKENESS_BAR, CLIP_BAR = 0.85, 0.75
-RUN = 2  # words in a row that are missing or too many: more than a slip of the recogniser
-CLIP_TEXT = (
-    "The quiet harbour lay under a thin mist, and nobody on the old pier had seen the boat come in."
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Heard:
-    """What the listeners make of one utterance, as counts that add up.
-
-    ``words`` said, ``edits`` of the recogniser's words; ``letters`` said, ``letters_heard`` and
-    ``letter_edits`` of the judge; ``gaps`` and ``excesses`` are 1 where two or more words in a row
-    are missing or added.
-    """
-
-    words: int
-    edits: int
-    gaps: int
-    excesses: int
-    letters: int
-    letters_heard: int
-    letter_edits: int
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Listeners:
-    """The judges and the vocoder through which everything is heard."""
-
-    vocoder: Vocoder
-    judge: Judge
-    recogniser: Recogniser
-    speaker: SpeakerJudge
-
-    def sound(self, mel: Float) -> Float:
-        """Log-mel [T,100] as the product makes it sound, [S] at 24 kHz."""
-        still = np.zeros((len(mel), 61), np.float32)
-        return vocode(Performance(mel=mel, codes=still, segments=(), settings={}), self.vocoder)
-
-    def hear(self, audio: Float, text: str) -> Heard:
-        """How much of ``text`` is understood in ``audio`` [S]."""
-        said = spelled(text)
-        words = word_errors(self.recogniser.transcribe(audio), said)
-        letters = self.judge.transcribe(log_mel(torch.from_numpy(audio)).numpy())
-        return Heard(
-            words=words.words,
-            edits=words.edits,
-            gaps=int(words.longest_gap >= RUN),
-            excesses=int(words.longest_excess >= RUN),
-            letters=len(said),
-            letters_heard=len(normalise(letters)),
-            letter_edits=edit_distance(normalise(letters), said),
-        )
-
-
-def rates(heard: Sequence[Heard]) -> dict[str, float]:
-    """Error rates over all utterances together: ``wer`` and ``cer``, shares of sentences with
-    ``skipped`` and ``repeated`` words, ``letters`` heard over those said."""
-    total = {field.name: sum(getattr(one, field.name) for one in heard) for field in fields(Heard)}
-    return {
-        "wer": round(total["edits"] / total["words"], 4),
-        "cer": round(total["letter_edits"] / total["letters"], 4),
-        "skipped": round(total["gaps"] / len(heard), 4),
-        "repeated": round(total["excesses"] / len(heard), 4),
-        "letters": round(total["letters_heard"] / total["letters"], 4),
-    }
+LIKENESS_BAR = 0.85
 
 
 class CopyCache:
@@ -183,9 +124,9 @@ def measure(
     for number, (sentence, speaker) in enumerate(pairs):
         progress("cloning", number, len(pairs))
         begin = time.process_time()
-        audio = _say(sentence.text, references[speaker.name], model, listeners, options)
+        audio = say(sentence.text, references[speaker.name], model, listeners, options)
         cpu = time.process_time() - begin
-        voice = _voice(listeners, audio)
+        voice = voice_of(listeners, audio)
         other = copy_speaker(number, speaker)
 
         def copied(sentence: Sentence = sentence) -> Heard:
@@ -204,49 +145,19 @@ def measure(
                 shifted=cache.get(f"{sentence.key} {other.name}", shifted),
                 likeness=cosine(voice, voices[speaker.name]),
                 prepared=cosine(
-                    _voice(listeners, audio, prepared=True),
-                    _voice(listeners, sounds[speaker.name], prepared=True),
+                    voice_of(listeners, audio, prepared=True),
+                    voice_of(listeners, sounds[speaker.name], prepared=True),
                 ),
                 stranger=max(
                     (cosine(voice, v) for name, v in voices.items() if name != speaker.name),
                     default=0.0,
                 ),
-                pitch=_semitones(pitch_statistics(audio).median_hz, pitches[speaker.name]),
+                pitch=semitones(pitch_statistics(audio).median_hz, pitches[speaker.name]),
                 cpu=cpu,
                 seconds=len(audio) / SAMPLE_RATE,
             )
         )
     return found
-
-
-def _say(
-    text: str,
-    reference: Reference,
-    model: SpeechMotionModel,
-    listeners: Listeners,
-    options: SynthesisOptions,
-) -> Float:
-    performance = synthesise(reference, read_script(text, language="en"), model, options)
-    return vocode(performance, listeners.vocoder)
-
-
-def _voice(listeners: Listeners, audio: Float, *, prepared: bool = False) -> Float:
-    """Embedding of generated sound; zeros (like nobody) where there is no voice in it."""
-    try:
-        return listeners.speaker.embed(audio, prepared=prepared)
-    except ValueError:
-        return np.zeros(256, np.float32)
-
-
-def at_level(audio: Float, like: Float) -> Float:
-    """``audio`` [S] with the root mean square of ``like`` [S]; silence stays silence."""
-    have, want = (float(np.sqrt(np.square(x.astype(np.float64)).mean())) for x in (audio, like))
-    return (audio * (want / max(have, 1e-9))).astype(np.float32)
-
-
-def _semitones(first: float, second: float) -> float:
-    """Interval from ``second`` to ``first`` (Hz); 0 where one has no pitch."""
-    return float(12 * np.log2(first / second)) if first > 0 and second > 0 else 0.0
 
 
 def summary(utterances: Sequence[Utterance]) -> dict[str, Any]:
@@ -291,94 +202,6 @@ def _row(utterances: Sequence[Utterance]) -> dict[str, Any]:
             sum(one.cpu for one in utterances) / sum(one.seconds for one in utterances), 3
         ),
     }
-
-
-def measure_clips(
-    clips: Sequence[Path],
-    references: Path,
-    model: SpeechMotionModel,
-    listeners: Listeners,
-    options: SynthesisOptions,
-    *,
-    text: str = CLIP_TEXT,
-    progress: Progress = silent,
-) -> dict[str, Any]:
-    """One sentence in the voice of every clip. Likeness is to the clip's own sound.
-
-    ``copy`` is that sound through the vocoder: what the best model could reach. The product speaks
-    at one loudness, which the judge hears as a difference from a quiet clip: ``…_at_level`` are the
-    figures with the clip's own loudness.
-
-    ``references`` is a folder of features files by the clips' names; missing ones are made there.
-    Clips that cannot be references (no face, no sound, no voice) are listed with the reason.
-    """
-    rows: list[dict[str, Any]] = []
-    left_out: dict[str, str] = {}
-    for number, clip in enumerate(clips):
-        progress("clips", number, len(clips))
-        try:
-            reference = _features(clip, references)
-            own = _own_sound(clip, reference)
-            voice = listeners.speaker.embed(own)
-        except (InputError, ValueError) as error:
-            left_out[clip.stem] = str(error)
-            continue
-        begin = time.process_time()
-        audio = _say(text, reference, model, listeners, options)
-        cpu = time.process_time() - begin
-        made = _voice(listeners, audio)
-        copy = listeners.sound(reference.mel)
-        rows.append(
-            {
-                "clip": clip.stem,
-                "likeness": round(cosine(made, voice), 4),
-                "prepared_likeness": round(
-                    cosine(
-                        _voice(listeners, audio, prepared=True),
-                        _voice(listeners, own, prepared=True),
-                    ),
-                    4,
-                ),
-                "likeness_of_copy": round(cosine(_voice(listeners, copy), voice), 4),
-                "likeness_at_level": round(
-                    cosine(_voice(listeners, at_level(audio, own)), voice), 4
-                ),
-                "copy_at_level": round(cosine(_voice(listeners, at_level(copy, own)), voice), 4),
-                "pitch_semitones": round(
-                    _semitones(pitch_statistics(audio).median_hz, pitch_statistics(own).median_hz),
-                    2,
-                ),
-                **rates([listeners.hear(audio, text)]),
-                "seconds": round(len(audio) / SAMPLE_RATE, 2),
-                "real_time_factor": round(cpu * SAMPLE_RATE / len(audio), 3),
-            }
-        )
-    likeness = [row["likeness"] for row in rows]
-    return {
-        "clips": rows,
-        "mean_likeness": round(float(np.mean(likeness)), 4) if rows else None,
-        "least_likeness": min(likeness, default=None),
-        "bar": CLIP_BAR,
-        "meet": sum(value >= CLIP_BAR for value in likeness),
-        "left_out": left_out,
-    }
-
-
-def _features(clip: Path, folder: Path) -> Reference:
-    from omnitalk_cli.pipeline.reference import ExtractOptions, extract_reference
-    from omnitalk_cli.pipeline.reference_store import load_reference, save_reference
-
-    stored = folder / f"{clip.stem}.safetensors"
-    if not stored.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        save_reference(extract_reference(clip, options=ExtractOptions()), stored)
-    return load_reference(stored)
-
-
-def _own_sound(clip: Path, reference: Reference) -> Float:
-    from omnitalk_cli.media.decode import decode_audio
-
-    return decode_audio(clip, start=reference.start_seconds, seconds=reference.seconds)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -34,6 +34,7 @@ from omnitalk_cli.provenance.coding import (
     shuffle,
     spread,
 )
+from omnitalk_cli.provenance.detection import Detection
 from omnitalk_cli.types import SAMPLE_RATE, Float
 
 FULL_SECONDS = 8.0  # from here on sound carries all 32 bits of an id, below its 16 low ones
@@ -69,20 +70,6 @@ _PRESENT = 5.5
 _WORTH_READING = 4.8
 _AGREEMENT = 0.6  # what a reading must at least agree with its id, besides the CRC
 _CANDIDATES = 3  # best positions that are decoded
-
-
-@dataclass(frozen=True, kw_only=True)
-class Detection:
-    """What was found: ``id`` (None if it could not be read) of ``bits`` (0 without an id).
-
-    ``present``: the key's pattern is there beyond chance, with or without a readable id.
-    ``confidence``: 0 to 1; how well the sound agrees with the id, or with the pattern if no id.
-    """
-
-    id: int | None
-    bits: int
-    confidence: float
-    present: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,7 @@ class MeshRenderer:
     limit: bool = True
 
     def prepare(self, reference: Reference, *, progress: Progress = silent) -> MeshBank:
-        """Decode the reference's pictures and make the bank (4 CPU seconds for 300 frames).
+        """Decode the reference's pictures and make the bank (about 5 CPU seconds for 300 frames).
 
         Raises ``InputError`` when the reference holds no picture.
         """

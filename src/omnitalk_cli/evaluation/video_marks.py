@@ -25,7 +25,8 @@ from omnitalk_cli.media.decode import stream_frames
 from omnitalk_cli.media.encode import VideoWriter
 from omnitalk_cli.media.ffmpeg import FFmpegProcess, command, find_ffmpeg, local
 from omnitalk_cli.media.probe import probe
-from omnitalk_cli.provenance.video_mark import Detection, VideoMark, VideoMarker, detect
+from omnitalk_cli.provenance.video_detector import VideoDetection, detect
+from omnitalk_cli.provenance.video_mark import VideoMark, VideoMarker
 from omnitalk_cli.types import Float
 
 Frames = Sequence[NDArray[np.uint8]]
@@ -96,7 +97,7 @@ class Outcome:
     clip: str
     attack: str
     right: bool
-    detection: Detection
+    detection: VideoDetection
 
     def to_dict(self) -> dict[str, object]:
         """The fields by name."""
@@ -149,7 +150,7 @@ def attacked(source: Path, attack: VideoAttack, folder: Path) -> Path:
     return current
 
 
-def read_mark(path: Path, *, most: int = 150, key: bytes | None = None) -> Detection:
+def read_mark(path: Path, *, most: int = 150, key: bytes | None = None) -> VideoDetection:
     """What the detector says about the first ``most`` frames of ``path``."""
     info = probe(path)
     named = {} if key is None else {"key": key}
