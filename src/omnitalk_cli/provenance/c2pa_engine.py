@@ -1,7 +1,7 @@
 """The C2PA library behind one door: its settings, its errors in words, and nothing on the network.
 
-Calls into it run on a thread of their own: they take long for long files, and only so does Ctrl-C
-end them.
+Calls into it run on a thread of their own: they take long for long files, and the library would
+swallow a Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from omnitalk_cli.errors import SetupError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from omnitalk_cli.provenance.identity import Identity
 
 T = TypeVar("T")
+Watch = Callable[[IO[bytes]], Any]
 
 # Purposes that a signer of Content Credentials may have, as in the trust list's configuration:
 # emailProtection, documentSigning, Microsoft's C2PA signing, c2pa-kp-claimSigning.
@@ -31,6 +32,7 @@ SIGNING_PURPOSES = (
 )
 
 _POLL_SECONDS = 0.2
+_STOP_SECONDS = 10.0  # at most, for the library to notice that its files fail
 _TIME_STAMPING = ("1.3.6.1.5.5.7.3.8", "1.3.6.1.5.5.7.3.9")  # and revocation answers
 _SETTINGS: dict[str, Any] = {
     "version": 1,
@@ -92,25 +94,46 @@ def signer(identity: Identity, timestamp_url: str | None = None) -> Any:
     return c2pa.Signer.from_info(info)
 
 
-def apart(call: Callable[[], T]) -> T:
-    """``call()`` on a thread of its own, which is left alone if this one is interrupted.
+class _Watched:
+    """A file that fails once ``stopped`` is set, which ends whatever the library does with it."""
 
+    def __init__(self, file: IO[bytes], stopped: threading.Event) -> None:
+        self._file, self._stopped = file, stopped
+
+    def __getattr__(self, name: str) -> Any:
+        if self._stopped.is_set():
+            raise OSError("interrupted")
+        return getattr(self._file, name)
+
+
+def apart(call: Callable[[Watch], T]) -> T:
+    """``call(watch)`` on a thread of its own, so that Ctrl-C gets through however long it takes.
+
+    ``call`` must hand files to the library as ``watch(file)``: their failing ends its work then.
     Raises EngineError for whatever the library raises; other errors pass as they are.
     """
     results: list[T] = []
     errors: list[BaseException] = []
+    stopped, ended = threading.Event(), threading.Event()
     known = library().C2paError
 
     def run() -> None:
         try:
-            results.append(call())
+            results.append(call(lambda file: _Watched(file, stopped)))
         except BaseException as error:  # told below, on the caller's thread
             errors.append(error)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=run, name="content-credentials", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(_POLL_SECONDS)
+    threading.Thread(target=run, name="content-credentials", daemon=True).start()
+    try:
+        # Not Thread.join(): interrupted, it takes a running thread for an ended one (bpo-45274).
+        while not ended.wait(_POLL_SECONDS):
+            pass
+    except BaseException:
+        stopped.set()
+        ended.wait(_STOP_SECONDS)
+        raise
     if not errors:
         return results[0]
     if isinstance(errors[0], known):
@@ -126,7 +149,7 @@ def trial(identity: Identity) -> str | None:
         "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [_CREATED]}}],
     }
 
-    def call() -> None:
+    def call(watch: Watch) -> None:
         with signer(identity) as ours, context() as settings:
             builder = library().Builder(json.dumps(definition), context=settings)
             with builder:

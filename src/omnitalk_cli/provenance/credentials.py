@@ -82,7 +82,7 @@ def read_credentials(path: Path, *, anchors: str | None = None) -> CredentialsRe
             if _is_too_large(path, file):
                 return _absent("a file of this kind is not examined above 256 MiB")
             try:
-                text = engine.apart(lambda: _store(file, anchors))
+                text = engine.apart(lambda watch: _store(watch(file), anchors))
             except engine.EngineError as error:
                 return _unread(error, file)
     except (OSError, ValueError) as error:
@@ -104,7 +104,7 @@ def _write(
     """Sign once, with the credentials of the inputs ``kept``."""
     text = json.dumps(definition(claim, kept))
 
-    def call() -> int:
+    def call(watch: engine.Watch) -> int:
         with (
             engine.context(identity.anchor) as settings,
             engine.signer(identity, timestamp_url) as signer,
@@ -115,9 +115,12 @@ def _write(
                 assert path is not None
                 with path.open("rb") as file:
                     kind = _kind(file)
-                    builder.add_ingredient(json.dumps(ingredient(claim, number)), kind, file)
+                    how = json.dumps(ingredient(claim, number))
+                    builder.add_ingredient(how, kind, watch(file))
             with source.open("rb") as before, target.open("w+b") as after:
-                return len(builder.sign(signer, _VIDEO, before, after))
+                if _kind(before) != _VIDEO:
+                    raise engine.EngineError("it is no MP4 video")
+                return len(builder.sign(signer, _VIDEO, watch(before), watch(after)))
 
     if engine.apart(call) > _LARGEST_MANIFEST and kept:
         raise engine.EngineError("the credentials of the inputs are too large")
@@ -134,13 +137,17 @@ def _kept(claim: Claim) -> dict[int, list[str]]:
                 file.seek(0, 2)
                 if file.tell() > _LARGEST_SOURCE or not _kind(file):
                     continue
-                text = engine.apart(lambda: _store(file, None, detailed=True))  # noqa: B023
+                text = _detailed(file)
             store = json.loads(text)
         except (engine.EngineError, OSError, ValueError, RecursionError):
             continue  # none, or none that hold
         if store.get("validation_state") in ("Trusted", "Valid"):
             found[number] = _thumbnails(store)
     return found
+
+
+def _detailed(file: IO[bytes]) -> str:
+    return engine.apart(lambda watch: _store(watch(file), None, detailed=True))
 
 
 def _thumbnails(store: dict[str, Any]) -> list[str]:
@@ -153,7 +160,7 @@ def _thumbnails(store: dict[str, Any]) -> list[str]:
     ]
 
 
-def _store(file: IO[bytes], anchors: str | None, *, detailed: bool = False) -> str:
+def _store(file: Any, anchors: str | None, *, detailed: bool = False) -> str:
     file.seek(0)
     with (
         engine.context(anchors) as settings,

@@ -90,7 +90,6 @@ def report(store: object) -> CredentialsReading:
     created = next((each for each in _actions(manifest) if _creates(each)), {})
     signature = _dict(manifest.get("signature_info"))
     stamped = cleaned(signature.get("time"))
-    source = cleaned(created.get("digitalSourceType"))
     return CredentialsReading(
         state=_STATES.get(str(_get(store, "validation_state")), "invalid"),
         ours=name == GENERATOR,
@@ -101,7 +100,7 @@ def report(store: object) -> CredentialsReading:
         issuer=cleaned(signature.get("issuer")),
         time=stamped or cleaned(created.get("when")),
         time_stamped=stamped is not None,
-        digital_source_type=source.rpartition("/")[2] or None if source else None,
+        digital_source_type=cleaned(str(created.get("digitalSourceType", "")).rpartition("/")[2]),
         problems=_problems(store),
     )
 
