@@ -47,6 +47,8 @@ def sign(
         raise UsageError(
             f"{timestamp_url}: is not the address of a time stamp server (http, https)"
         )
+    if source.exists() and target.exists() and target.samefile(source):
+        raise ValueError("a file cannot be signed in its own place")
     try:
         kept = _kept(claim)
         try:
@@ -73,8 +75,9 @@ def read_credentials(path: Path, *, anchors: str | None = None) -> CredentialsRe
     ``anchors``: certificates (PEM) of roots whose signers are trusted. Nothing is fetched over the
     network. Files of kinds that cannot carry credentials are ``absent``, damaged ones ``invalid``,
     or ``absent`` with a problem where no trace of credentials is left. Raises InputError if the
-    file cannot be read at all.
+    file, or ``anchors``, cannot be read at all.
     """
+    _check_anchors(anchors)
     try:
         if not path.is_file():
             raise InputError(f"{path}: is not a file; give a video, a picture or a sound file")
@@ -91,6 +94,21 @@ def read_credentials(path: Path, *, anchors: str | None = None) -> CredentialsRe
         return report(json.loads(text))
     except (ValueError, RecursionError):
         return CredentialsReading(state="invalid", problems=("the credentials are malformed",))
+
+
+def _check_anchors(anchors: str | None) -> None:
+    """The library would take a file with broken ones for invalid, or pass over them."""
+    if anchors is None:
+        return
+    from cryptography import x509
+
+    try:
+        x509.load_pem_x509_certificates(anchors.encode())
+    except ValueError as error:
+        raise InputError(
+            "the trust anchors hold no readable certificate; give them as PEM "
+            "(text that begins with -----BEGIN CERTIFICATE-----)"
+        ) from error
 
 
 def _write(
@@ -224,9 +242,9 @@ def _is_address(text: str) -> bool:
 
 def _failure(source: Path, timestamp_url: str | None, error: engine.EngineError) -> str:
     words = cleaned(error.words) or "unknown"
-    if timestamp_url is not None:
+    if timestamp_url is not None and error.kind in ("Signature", "Verify"):
         return (
-            f"{timestamp_url}: no time stamp came from this server, or signing failed ({words}); "
+            f"{timestamp_url}: no time stamp that holds came from this server ({words}); "
             "try again, name another server, or sign without"
         )
     return f"{source}: Content Credentials cannot be written ({words})"
