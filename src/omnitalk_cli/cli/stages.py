@@ -157,13 +157,10 @@ def video_options(
     from omnitalk_cli.media.ffmpeg import find_ffmpeg
     from omnitalk_cli.pipeline.devices import choose_device
     from omnitalk_cli.pipeline.production import ProductionOptions
-    from omnitalk_cli.provenance.visible import VisibleMark
     from omnitalk_cli.weights.store import find_weights
 
     where = choose_device(device)
     chosen = ProductionOptions(**options, device=where, overwrite=overwrite)
-    if chosen.visible_mark.lower() != "none":
-        VisibleMark(text=chosen.visible_mark)
     find_ffmpeg(chosen.ffmpeg)
     if chosen.vocoder != "source":
         find_weights("vocoder" if chosen.vocoder == "vocos" else chosen.vocoder)
@@ -171,11 +168,15 @@ def video_options(
 
 
 def check_frame(reference: Reference, options: ProductionOptions) -> None:
-    """Raises InputError, before the long work, when ``reference`` lacks what the view needs or the
-    background cannot be read."""
+    """Raises, before the long work, InputError when ``reference`` lacks what the view needs or the
+    background cannot be read, UsageError when the labels do not fit into the picture."""
     from omnitalk_cli.pipeline.framing import Framing
+    from omnitalk_cli.provenance.visible import draw_label
 
-    Framing(reference, options.frame)
+    framing = Framing(reference, options.frame)
+    for mark in options.labels.marks:
+        if mark is not None:
+            draw_label(mark, width=framing.width, height=framing.height)
 
 
 def perform(

@@ -6,6 +6,7 @@ A performance that follows a recording keeps that recording as its sound.
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import torch
 
 from omnitalk_cli.errors import UsageError
 from omnitalk_cli.face.codes import EXPRESSION
-from omnitalk_cli.media.encode import CODECS, VideoWriter
+from omnitalk_cli.media.encode import CODECS, TimedMark, VideoWriter
 from omnitalk_cli.media.ffmpeg import find_ffmpeg
 from omnitalk_cli.media.files import check_writable
 from omnitalk_cli.media.rates import exact_rate
@@ -26,7 +27,14 @@ from omnitalk_cli.pipeline.devices import choose_device
 from omnitalk_cli.pipeline.framing import Frame, Framing, View, frame_of
 from omnitalk_cli.pipeline.synthesis import resample_codes
 from omnitalk_cli.progress import Progress, silent
-from omnitalk_cli.provenance.visible import VisibleMark
+from omnitalk_cli.provenance.labels import (
+    DEFAULT_PROFILE,
+    OPENING_SECONDS,
+    SYSTEM,
+    LabelOptions,
+    labels_for,
+)
+from omnitalk_cli.provenance.visible import Position, VisibleMark
 from omnitalk_cli.render.renderers import check_renderer, make_renderer
 from omnitalk_cli.speech.source import SourceVocoder
 from omnitalk_cli.speech.vocoder import Vocoder
@@ -44,9 +52,10 @@ class ProductionOptions:
     """How the video is made: ``fps`` frames per second; ``view``, ``size`` and ``background`` as in
     ``framing.Frame``; ``head_motion`` … ``look_at_camera`` as in ``controls.Controls``.
 
-    ``visible_mark`` is the label's text, or ``none``. ``vocoder`` is ``source`` (needs no weights),
-    ``vocos`` (the embedded network) or a file of Vocos weights. ``renderer`` is a name of
-    ``renderers.RENDERERS`` or ``auto``: what suits ``device`` (as in ``devices.choose_device``).
+    ``visible_mark`` … ``producer`` are as in ``labels.LabelOptions``. ``vocoder`` is ``source``
+    (needs no weights), ``vocos`` (the embedded network) or a file of Vocos weights. ``renderer`` is
+    a name of ``renderers.RENDERERS`` or ``auto``: what suits ``device`` (as in
+    ``devices.choose_device``).
     """
 
     fps: float = 25.0
@@ -55,7 +64,13 @@ class ProductionOptions:
     background: str = "keep"
     crf: int = 18
     codec: str = "h264"
-    visible_mark: str = VisibleMark.text
+    visible_mark: str | None = None
+    visible_position: Position = VisibleMark.position
+    visible_size: float = VisibleMark.size
+    visible_opacity: float = VisibleMark.opacity
+    visible_font: str | None = None
+    label_profile: str = DEFAULT_PROFILE
+    producer: str = SYSTEM
     vocoder: str = "source"
     renderer: str = "auto"
     device: str = "auto"
@@ -72,12 +87,22 @@ class ProductionOptions:
         if self.codec not in CODECS:
             raise UsageError(f"codec {self.codec!r} is not known; one of {', '.join(CODECS)}")
         check_renderer(self.renderer)
-        assert self.frame and self.controls  # they check their parts when they are made
+        # They check their parts when they are made.
+        assert self.frame and self.controls and self.labels
 
     @property
     def frame(self) -> Frame:
         """What the video shows."""
         return frame_of(view=self.view, size=self.size, background=self.background)
+
+    @property
+    def labels(self) -> LabelOptions:
+        """What the video says of itself, in the picture and in the metadata."""
+        return LabelOptions(
+            profile=self.label_profile, text=self.visible_mark, position=self.visible_position,
+            size=self.visible_size, opacity=self.visible_opacity, producer=self.producer,
+            font=Path(self.visible_font) if self.visible_font else None,
+        )  # fmt: skip
 
     @property
     def controls(self) -> Controls:
@@ -134,14 +159,14 @@ def produce(
     if options.look_at_camera > 0:
         lens = lens_direction(reference.codes)
     codes = video_codes(performance, rate, options, lens=lens)
-    mark = None
-    if options.visible_mark.lower() != "none":
-        mark = VisibleMark(text=options.visible_mark)
-    else:
-        notes(
-            "no visible mark: telling viewers that this is AI-generated is now up to you "
-            "(the law asks for it in many places)"
-        )
+    labels = labels_for(options.labels, identifier=secrets.token_hex(4))
+    if labels.duty:
+        notes(labels.duty)
+    shown = [
+        TimedMark(mark=mark, seconds=seconds)
+        for mark, seconds in ((labels.persistent, None), (labels.opening, OPENING_SECONDS))
+        if mark is not None
+    ]
     begin = time.monotonic()
     with VideoWriter(
         output,
@@ -153,7 +178,8 @@ def produce(
         frames=len(codes),
         crf=options.crf,
         codec=options.codec,
-        visible_mark=mark,
+        labels=shown,
+        metadata=labels.metadata,
         overwrite=options.overwrite,
         ffmpeg_path=ffmpeg,
     ) as writer:
@@ -170,7 +196,12 @@ def produce(
         height=framing.height,
         fps=float(rate),
         seed=int(performance.settings.get("seed", 0)),
-        marks={"visible": mark.text if mark else None, "metadata": True},
+        marks={
+            "visible": labels.persistent.text if labels.persistent else None,
+            "opening": labels.opening.text if labels.opening else None,
+            "profile": options.label_profile,
+            "metadata": True,
+        },
         timings=timings,
         settings=performance.settings,
     )
