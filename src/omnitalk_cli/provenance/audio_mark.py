@@ -69,7 +69,7 @@ _SPEEDS = (1.0, 1.005, 0.995, 1.01, 0.99)  # with change of pitch; tempos search
 # In standard deviations; the best of all tries without a mark is about 4.
 _PRESENT = 5.5
 _WORTH_READING = 4.8
-_AGREEMENT = 0.62  # what a reading must at least agree with its id, besides the CRC
+_AGREEMENT = 0.6  # what a reading must at least agree with its id, besides the CRC
 _CANDIDATES = 3  # best positions that are decoded
 
 
