@@ -128,7 +128,6 @@ def _stills(frame: Picture) -> Iterable[tuple[str, Picture]]:
 
 def visibility(frames: Frames, marked: Frames, *, clip: str, fps: Fraction) -> Visibility:
     """How much of the mark could be seen in ``marked``."""
-    added = [_luma(two) - _luma(one) for one, two in zip(frames, marked, strict=True)]
     errors = [
         float(((one.astype(np.float32) - two) ** 2).mean())
         for one, two in zip(frames, marked, strict=True)
@@ -138,9 +137,10 @@ def visibility(frames: Frames, marked: Frames, *, clip: str, fps: Fraction) -> V
     own = np.zeros(_BLOCK // 2 + 1)
     blocks = range(0, len(frames) - _BLOCK + 1, _BLOCK)
     for start in blocks:
-        plain = np.stack([_luma(frame) for frame in frames[start : start + _BLOCK]])
+        block = slice(start, start + _BLOCK)
+        plain = np.stack([_luma(frame) for frame in frames[block]])
         quiet = _flat_and_still(plain)
-        mark = np.stack(added[start : start + _BLOCK])[:, quiet]
+        mark = np.stack([_luma(frame)[quiet] for frame in marked[block]]) - plain[:, quiet]
         flat += int(quiet.sum())
         standing += float((mark.mean(axis=0) ** 2).sum())
         moving += _spectrum(mark)
@@ -151,7 +151,7 @@ def visibility(frames: Frames, marked: Frames, *, clip: str, fps: Fraction) -> V
         frames=len(frames),
         psnr=_decibel(float(np.mean(errors))),
         worst_psnr=_decibel(max(errors)),
-        flat_share=flat / max(1, len(blocks) * added[0].size),
+        flat_share=flat / max(1, len(blocks) * frames[0][..., 0].size),
         standing=math.sqrt(standing / max(flat, 1)),
         moving=_banded(moving / max(flat, 1), hertz),
         own=_banded(own / max(flat, 1), hertz),
