@@ -142,7 +142,9 @@ def test_rows_count_and_name_what_falls_short() -> None:
     assert [text.split(":")[0] for text in short] == ["none (32 bit)", f"{CHAIN.name} (32 bit)",
                                                       "picture"]  # fmt: skip
     assert any(line.startswith("below the bar: none") for line in table(made))
-    assert json.loads(json.dumps(to_dict(made)))["below"] == short
+    given = json.loads(json.dumps(to_dict(made)))
+    assert given["below"] == short
+    assert (given["chain"]["by_picture"], given["chain"]["by_sound"]) == (0, 1)
     assert below(marks.Marks()) == [] and table(marks.Marks())[-1] == "all bars are reached"
 
 

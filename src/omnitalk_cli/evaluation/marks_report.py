@@ -115,7 +115,13 @@ def to_dict(marks: Marks) -> dict[str, Any]:
         "visibility": [one.to_dict() for one in marks.seen],
         "audio": [asdict(row) | {"share": row.share} for row in rows(marks.audio)],
         "audibility": [one.to_dict() for one in marks.heard],
-        "chain": asdict(chain) | {"share": chain.share} if chain else None,
+        "chain": (
+            asdict(chain)
+            | {"share": chain.share}
+            | dict(zip(("by_picture", "by_sound"), _layers(marks), strict=True))
+            if chain
+            else None
+        ),
         "false": {"video": marks.false_video.to_dict(), "audio": marks.false_audio.to_dict()},
         "cost": [asdict(one) for one in marks.cost],
         "below": below(marks),
@@ -135,10 +141,7 @@ def table(marks: Marks) -> list[str]:
             lines += [f"{title:50s} {'bits':>4s} {'read':>9s} {'':>5s} {'weakest':>7s}  not read"]
             lines += [_line(row) for row in group] + [""]
     if marks.chain:
-        seen, heard = (
-            sum(one is not None and one.right for one in side)
-            for side in zip(*marks.chain, strict=True)
-        )
+        seen, heard = _layers(marks)
         lines[-1:] = [f"  by the picture {seen}, by the sound {heard}", ""]
     lines += _seen(marks) + _heard(marks)
     for name, false in (("picture", marks.false_video), ("sound", marks.false_audio)):
@@ -148,6 +151,12 @@ def table(marks: Marks) -> list[str]:
         lines += _cost(marks)
     short = below(marks)
     return lines + ["", *([f"below the bar: {one}" for one in short] or ["all bars are reached"])]
+
+
+def _layers(marks: Marks) -> list[int]:
+    """How often the picture alone, and the sound alone, gave the id after the screen share."""
+    sides = zip(*marks.chain, strict=True)
+    return [sum(one is not None and one.right for one in side) for side in sides]
 
 
 def _line(row: Row) -> str:
