@@ -127,6 +127,12 @@ def test_another_key_reads_nothing(long: np.ndarray) -> None:
     assert found.id is None and not found.present
 
 
+def test_everybody_can_read_the_mark_of_the_built_in_key() -> None:
+    marked = embed(_speech_like(4.0, seed=1), ID, 16)
+    assert detect(marked, RATE).id == ID & 0xFFFF
+    assert detect(marked, RATE, KEY).id is None
+
+
 def test_unmarked_sound_gives_none() -> None:
     for seed in range(10, 14):
         found = detect(_speech_like(6.0, seed), RATE, KEY)
