@@ -89,6 +89,9 @@ def generate(
     look_at_camera: opt.LookAtCamera = None,
     ffmpeg: opt.Ffmpeg = None,
     workers: opt.Workers = None,
+    sign_cert: opt.SignCert = None,
+    sign_key: opt.SignKey = None,
+    timestamp_url: opt.TimestampUrl = None,
     dry_run: opt.DryRun = False,
     overwrite: opt.Overwrite = False,
     json_output: opt.Json = False,
@@ -127,7 +130,8 @@ def generate(
             ffmpeg=ffmpeg, head_motion=head_motion,
             expression=expression, gaze=gaze, blink_rate=blink_rate,
             look_at_camera=look_at_camera, workers=workers, vocoder=vocoder,
-            renderer=renderer,
+            renderer=renderer, sign_cert=sign_cert, sign_key=sign_key,
+            timestamp_url=timestamp_url,
         )  # fmt: skip
         speech["seed"] = choose_seed(seed)
         settings = speech_options(model=model, device=device, dtype=dtype, options=speech)

@@ -338,3 +338,19 @@ Workers = Annotated[
     int | None, option("--workers", text="Rendering workers; as many as cores, four at most.",
                        panel=VIDEO),
 ]  # fmt: skip
+
+# --- marks -------------------------------------------------------------------------------------
+SignCert = Annotated[
+    Path | None,
+    option("--sign-cert", text="Certificate chain (PEM) to sign with; otherwise your own, made on "
+           "first use.", panel=MARKS, metavar="FILE"),
+]  # fmt: skip
+SignKey = Annotated[
+    Path | None,
+    option("--sign-key", text="Private key (PEM) of --sign-cert.", panel=MARKS, metavar="FILE"),
+]
+TimestampUrl = Annotated[
+    str | None,
+    option("--timestamp-url", text="Server (RFC 3161) that confirms when the video was signed.",
+           panel=MARKS, metavar="URL"),
+]  # fmt: skip

@@ -62,6 +62,9 @@ def render(
     look_at_camera: opt.LookAtCamera = None,
     ffmpeg: opt.Ffmpeg = None,
     workers: opt.Workers = None,
+    sign_cert: opt.SignCert = None,
+    sign_key: opt.SignKey = None,
+    timestamp_url: opt.TimestampUrl = None,
     overwrite: opt.Overwrite = False,
     json_output: opt.Json = False,
     config: opt.Config = None,
@@ -85,6 +88,7 @@ def render(
                 head_motion=head_motion, expression=expression,
                 gaze=gaze, blink_rate=blink_rate, look_at_camera=look_at_camera, ffmpeg=ffmpeg,
                 workers=workers, vocoder=vocoder, renderer=renderer,
+                sign_cert=sign_cert, sign_key=sign_key, timestamp_url=timestamp_url,
             ),
         )  # fmt: skip
         from omnitalk_cli.pipeline.performance_store import load_performance

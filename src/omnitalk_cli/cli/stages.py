@@ -151,17 +151,19 @@ def video_options(
 ) -> ProductionOptions:
     """ProductionOptions, with everything checked that production needs.
 
-    Raises UsageError for values that do not fit, SetupError without ffmpeg, the vocoder or the
-    device.
+    Raises UsageError for values that do not fit, InputError for an unusable certificate,
+    SetupError without ffmpeg, the vocoder, the device or a place for keys and ledger.
     """
     from omnitalk_cli.media.ffmpeg import find_ffmpeg
     from omnitalk_cli.pipeline.devices import choose_device
+    from omnitalk_cli.pipeline.marking import check_marking
     from omnitalk_cli.pipeline.production import ProductionOptions
     from omnitalk_cli.weights.store import find_weights
 
     where = choose_device(device)
     chosen = ProductionOptions(**options, device=where, overwrite=overwrite)
     find_ffmpeg(chosen.ffmpeg)
+    check_marking(chosen.sign_cert, chosen.sign_key)
     if chosen.vocoder != "source":
         find_weights("vocoder" if chosen.vocoder == "vocos" else chosen.vocoder)
     return chosen

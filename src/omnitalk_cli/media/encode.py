@@ -11,7 +11,7 @@ import math
 import queue
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from omnitalk_cli.errors import OmnitalkError, UsageError, WorkError
+from omnitalk_cli.media.codecs import CODECS
 from omnitalk_cli.media.ffmpeg import (
     FFmpegProcess,
     command,
@@ -51,25 +52,6 @@ _F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ of Linux
 
 
 @dataclass(frozen=True, kw_only=True)
-class Codec:
-    """A video encoder of ffmpeg and the options that go with it."""
-
-    encoder: str
-    preset: str
-    options: dict[str, Any]
-
-
-CODECS: dict[str, Codec] = {
-    "h264": Codec(encoder="libx264", preset="veryfast", options={}),
-    "h265": Codec(
-        encoder="libx265",
-        preset="fast",
-        options={"tag:v": "hvc1", "x265-params": "log-level=error"},
-    ),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
 class TimedMark:
     """A visible mark from the first frame on: for at least ``seconds``, or (None) to the end."""
 
@@ -87,7 +69,7 @@ class VideoWriter:
     frames; ``metadata`` (names to text) goes into the container. Raises UsageError for a file that
     exists (without ``overwrite``), for bad options and for labels that do not fit, WorkError when
     writing fails; then, and at Ctrl-C, nothing is left behind. ``path`` exists when the block has
-    ended well.
+    ended well. ``finish`` gets the whole file before it has its name, and may change it.
     """
 
     def __init__(
@@ -107,6 +89,7 @@ class VideoWriter:
         metadata: Mapping[str, str] = BASIC_METADATA,
         overwrite: bool = False,
         ffmpeg_path: Path | None = None,
+        finish: Callable[[Path], None] | None = None,
     ) -> None:
         if width < 16 or height < 16:
             raise UsageError(f"a video of {width}x{height} is too small; 16x16 at least")
@@ -129,6 +112,7 @@ class VideoWriter:
         self._labels = tuple(labels)
         self._metadata = dict(metadata)
         self._program = ffmpeg_path or find_ffmpeg()
+        self._last_change = finish
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: FFmpegProcess | None = None
         self._queue: queue.Queue[bytes | None] = queue.Queue(_QUEUED_FRAMES)
@@ -208,6 +192,8 @@ class VideoWriter:
         if status != 0 or self._failure is not None:
             raise self._encoder_error()
         self._check()
+        if self._last_change is not None:
+            self._last_change(self._part)
         try:
             commit(self._part, self.path, overwrite=self._overwrite)
         except OSError as error:

@@ -6,7 +6,6 @@ A performance that follows a recording keeps that recording as its sound.
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,13 +17,15 @@ import torch
 
 from omnitalk_cli.errors import UsageError
 from omnitalk_cli.face.codes import EXPRESSION
-from omnitalk_cli.media.encode import CODECS, TimedMark, VideoWriter
+from omnitalk_cli.media.codecs import CODECS
+from omnitalk_cli.media.encode import TimedMark, VideoWriter
 from omnitalk_cli.media.ffmpeg import find_ffmpeg
 from omnitalk_cli.media.files import check_writable
 from omnitalk_cli.media.rates import exact_rate
 from omnitalk_cli.pipeline.controls import Controls, control, lens_direction
 from omnitalk_cli.pipeline.devices import choose_device
 from omnitalk_cli.pipeline.framing import Frame, Framing, View, frame_of
+from omnitalk_cli.pipeline.marking import LAYERS, Marking, choose_identity
 from omnitalk_cli.pipeline.synthesis import resample_codes
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.provenance.labels import (
@@ -52,10 +53,11 @@ class ProductionOptions:
     """How the video is made: ``fps`` frames per second; ``view``, ``size`` and ``background`` as in
     ``framing.Frame``; ``head_motion`` … ``look_at_camera`` as in ``controls.Controls``.
 
-    ``visible_mark`` … ``producer`` are as in ``labels.LabelOptions``. ``vocoder`` is ``source``
-    (needs no weights), ``vocos`` (the embedded network) or a file of Vocos weights. ``renderer`` is
-    a name of ``renderers.RENDERERS`` or ``auto``: what suits ``device`` (as in
-    ``devices.choose_device``).
+    ``visible_mark`` … ``producer`` are as in ``labels.LabelOptions``. ``sign_cert`` and
+    ``sign_key`` are PEM files of whoever signs (None: an identity of this user's own);
+    ``timestamp_url`` asks a server for the time. ``vocoder`` is ``source`` (needs no weights),
+    ``vocos`` (the embedded network) or a file of Vocos weights. ``renderer`` is a name of
+    ``renderers.RENDERERS`` or ``auto``: what suits ``device`` (as in ``devices.choose_device``).
     """
 
     fps: float = 25.0
@@ -71,6 +73,9 @@ class ProductionOptions:
     visible_font: str | None = None
     label_profile: str = DEFAULT_PROFILE
     producer: str = SYSTEM
+    sign_cert: Path | None = None
+    sign_key: Path | None = None
+    timestamp_url: str | None = None
     vocoder: str = "source"
     renderer: str = "auto"
     device: str = "auto"
@@ -125,12 +130,13 @@ def produce(
 ) -> Take:
     """Renders ``performance`` with the reference's looks into ``output`` (MP4).
 
-    ``sound`` ``[S]`` (24 kHz mono) is put under the pictures as it is instead of vocoding the mel:
-    the recording that the performance follows.
+    ``sound`` ``[S]`` (24 kHz mono), the recording that the performance follows, is put under the
+    pictures instead of vocoding the mel; only the audio mark is added to it.
 
     The file appears whole or not at all. Raises UsageError when it exists and may not be
     overwritten, InputError when the reference lacks what the view needs, SetupError when ffmpeg,
-    the vocoder's weights or the device are missing, WorkError when writing fails.
+    the vocoder's weights, the device or a place for keys and ledger are missing, WorkError when
+    writing fails.
     """
     check_writable(output, overwrite=options.overwrite)
     ffmpeg = find_ffmpeg(options.ffmpeg)
@@ -159,7 +165,17 @@ def produce(
     if options.look_at_camera > 0:
         lens = lens_direction(reference.codes)
     codes = video_codes(performance, rate, options, lens=lens)
-    labels = labels_for(options.labels, identifier=secrets.token_hex(4))
+    marking = Marking(
+        output,
+        performance,
+        reference_sha256=reference.source_sha256,
+        # Pasted into what was filmed, or spoken by a human, it is not all generated.
+        composite=options.view == "full" or sound is not None,
+        identity=choose_identity(options.sign_cert, options.sign_key),
+        provider=options.producer,
+        timestamp_url=options.timestamp_url,
+    )
+    labels = labels_for(options.labels, identifier=marking.name)
     if labels.duty:
         notes(labels.duty)
     shown = [
@@ -173,7 +189,7 @@ def produce(
         width=framing.width,
         height=framing.height,
         fps=rate,
-        audio=audio,
+        audio=marking.sound(audio),
         audio_rate=SAMPLE_RATE,
         frames=len(codes),
         crf=options.crf,
@@ -182,13 +198,16 @@ def produce(
         metadata=labels.metadata,
         overwrite=options.overwrite,
         ffmpeg_path=ffmpeg,
+        finish=marking.sign,
     ) as writer:
-        for number, frame in enumerate(framing.frames(renderer, bank, codes, fps=float(rate))):
+        frames = framing.frames(renderer, bank, codes, fps=float(rate))
+        for number, frame in enumerate(marking.pictures(frames)):
             writer.write(frame)
             if number % 5 == 4:
                 progress("rendering", number + 1, len(codes))
         progress("rendering", len(codes), len(codes))
     timings["render_encode"] = time.monotonic() - begin
+    marking.complete(output, labelled=bool(shown))
     return Take(
         path=output,
         seconds=len(codes) / float(rate),
@@ -197,10 +216,12 @@ def produce(
         fps=float(rate),
         seed=int(performance.settings.get("seed", 0)),
         marks={
+            "id": marking.name,
             "visible": labels.persistent.text if labels.persistent else None,
             "opening": labels.opening.text if labels.opening else None,
             "profile": options.label_profile,
             "metadata": True,
+            **dict.fromkeys(LAYERS, True),
         },
         timings=timings,
         settings=performance.settings,

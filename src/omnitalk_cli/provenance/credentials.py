@@ -15,7 +15,7 @@ from omnitalk_cli.errors import InputError, UsageError, WorkError
 from omnitalk_cli.provenance import c2pa_engine as engine
 from omnitalk_cli.provenance.claim import Claim, ClaimInput, definition, ingredient
 from omnitalk_cli.provenance.identity import Identity
-from omnitalk_cli.provenance.manifest_report import CredentialsReading, cleaned, report
+from omnitalk_cli.provenance.manifest_report import CredentialsReading, line_of, report
 
 __all__ = ["Claim", "ClaimInput", "CredentialsReading", "read_credentials", "sign"]
 
@@ -189,7 +189,7 @@ def _store(file: Any, anchors: str | None, *, detailed: bool = False) -> str:
 
 def _unread(error: engine.EngineError, file: IO[bytes]) -> CredentialsReading:
     """What it means that the library could not read the file."""
-    words = cleaned(error.words) or "unknown"
+    words = line_of(error.words) or "unknown"
     if error.kind in ("ManifestNotFound", "NotSupported"):
         if _has_store(file):
             return _absent("there are remains of credentials that no longer belong to the file")
@@ -241,7 +241,7 @@ def _is_address(text: str) -> bool:
 
 
 def _failure(source: Path, timestamp_url: str | None, error: engine.EngineError) -> str:
-    words = cleaned(error.words) or "unknown"
+    words = line_of(error.words) or "unknown"
     if timestamp_url is not None and error.kind in ("Signature", "Verify"):
         return (
             f"{timestamp_url}: no time stamp that holds came from this server ({words}); "

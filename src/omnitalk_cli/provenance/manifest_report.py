@@ -16,6 +16,7 @@ from omnitalk_cli.provenance.claim import (
     MARK_ALGORITHMS,
     SOFT_BINDING_LABEL,
 )
+from omnitalk_cli.provenance.text import cleaned
 
 State = Literal["trusted", "valid-untrusted", "invalid", "absent"]
 
@@ -89,37 +90,33 @@ def report(store: object) -> CredentialsReading:
     mark_id, bits = _mark(manifest)
     created = next((each for each in _actions(manifest) if _creates(each)), {})
     signature = _dict(manifest.get("signature_info"))
-    stamped = cleaned(signature.get("time"))
+    stamped = line_of(signature.get("time"))
     return CredentialsReading(
         state=_STATES.get(str(_get(store, "validation_state")), "invalid"),
         ours=name == GENERATOR,
         mark_id=mark_id,
         bits=bits,
         generator=generator,
-        signer=cleaned(signature.get("common_name")),
-        issuer=cleaned(signature.get("issuer")),
-        time=stamped or cleaned(created.get("when")),
+        signer=line_of(signature.get("common_name")),
+        issuer=line_of(signature.get("issuer")),
+        time=stamped or line_of(created.get("when")),
         time_stamped=stamped is not None,
-        digital_source_type=cleaned(str(created.get("digitalSourceType", "")).rpartition("/")[2]),
+        digital_source_type=line_of(str(created.get("digitalSourceType", "")).rpartition("/")[2]),
         problems=_problems(store),
     )
 
 
-def cleaned(value: object) -> str | None:
+def line_of(value: object) -> str | None:
     """``value`` as one short line of printable letters; None if that leaves nothing."""
-    if not isinstance(value, str):
-        return None
-    text = " ".join(value[: 4 * _LONGEST].split())
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return (text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…") or None
+    return (cleaned(value, _LONGEST) or None) if isinstance(value, str) else None
 
 
 def _generator(manifest: dict[str, Any]) -> tuple[str | None, str | None]:
     first = _dict(next(iter(_list(manifest.get("claim_generator_info"))), None))
-    name, version = cleaned(first.get("name")), cleaned(first.get("version"))
+    name, version = line_of(first.get("name")), line_of(first.get("version"))
     if name is None:  # manifests of C2PA 1
-        return None, cleaned(manifest.get("claim_generator"))
-    return name, cleaned(f"{name} {version}" if version else name)
+        return None, line_of(manifest.get("claim_generator"))
+    return name, line_of(f"{name} {version}" if version else name)
 
 
 def _assertions(manifest: dict[str, Any], label: str) -> Iterator[dict[str, Any]]:
@@ -158,7 +155,7 @@ def _problems(store: object) -> tuple[str, ...]:
     failures = list(_list(_dict(results.get("activeManifest")).get("failure")))
     for delta in map(_dict, _list(results.get("ingredientDeltas"))):
         failures += _list(_dict(delta.get("validationDeltas")).get("failure"))
-    lines = {_in_words(cleaned(_dict(each).get("code")) or "unknown"): None for each in failures}
+    lines = {_in_words(line_of(_dict(each).get("code")) or "unknown"): None for each in failures}
     return tuple(list(lines)[:_MOST])
 
 
