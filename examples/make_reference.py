@@ -51,8 +51,10 @@ def main() -> None:
         return
     with VideoWriter(
         options.output, width=SIZE, height=SIZE, fps=FPS, audio=audio, frames=frames,
-        crf=options.crf, preset="slow", title="Mira, a person who does not exist", overwrite=True,
-        comment="Synthetic media: drawn by examples/make_reference.py, voice by espeak-ng.",
+        crf=options.crf, preset="slow", overwrite=True, metadata={
+            "title": "Mira, a person who does not exist",
+            "comment": "Synthetic media: drawn by examples/make_reference.py, voice by espeak-ng.",
+        },
     ) as video:  # fmt: skip
         for number in range(frames):
             breath = 0.5 - 0.5 * np.cos(2 * np.pi * number / FPS / 3.6)

@@ -17,6 +17,14 @@ settings.load_profile("omnitalk")
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys and ledger of the tests, away from the user's own."""
+    folder = tmp_path_factory.mktemp("keys")
+    os.environ["OMNITALK_KEY_DIR"] = str(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def clips_dir() -> Path:
     """Folder of the real clips; the test is skipped where there is none."""

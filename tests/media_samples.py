@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,18 @@ def run_ffmpeg(*arguments: object) -> None:
         stdin=subprocess.DEVNULL, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
+
+
+def run_and_weigh(code: str, *arguments: object) -> tuple[str, float]:
+    """What a Python program prints, and the most memory that it held, in megabytes."""
+    # Not getrusage: there a new process begins with the peak of the one that started it.
+    code += "\nprint(next(x.split()[1] for x in open('/proc/self/status') if x[:5] == 'VmHWM'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    *said, kilobytes = done.stdout.splitlines()
+    return "\n".join(said), int(kilobytes) / 1024
 
 
 def make_video(

@@ -64,6 +64,8 @@ def test_generate_passes_each_stage_what_was_given(calls: dict[str, Any], tmp_pa
     words = (
         "generate --ref clip.mp4 --say Hi --seed 7 --steps 4 --cfg-video 0 --ref-start 1.5 "
         "--fps 30 --gaze 0 --visible-mark none --renderer mesh --device cpu "
+        "--label-profile cn --visible-position top --visible-size 0.05 --visible-opacity 0.8 "
+        "--visible-font a.ttf --producer ACME "
         "--overwrite -o new/out.mp4 --json"
     )
     result = CliRunner().invoke(app, words.split())
@@ -74,7 +76,18 @@ def test_generate_passes_each_stage_what_was_given(calls: dict[str, Any], tmp_pa
     assert calls["video"][1] == {
         "overwrite": True,
         "device": "cpu",
-        "options": {"fps": 30, "gaze": 0, "visible_mark": "none", "renderer": "mesh"},
+        "options": {
+            "fps": 30,
+            "gaze": 0,
+            "visible_mark": "none",
+            "renderer": "mesh",
+            "label_profile": "cn",
+            "visible_position": "top",
+            "visible_size": 0.05,
+            "visible_opacity": 0.8,
+            "visible_font": "a.ttf",
+            "producer": "ACME",
+        },
     }
     assert calls["perform"][0] == ("REFERENCE", SCRIPT)
     assert calls["perform"][1]["settings"] == "SPEECH"

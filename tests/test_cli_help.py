@@ -44,7 +44,9 @@ def test_every_command_has_the_shared_options(command: str) -> None:
 def test_options_of_generate_are_under_headings() -> None:
     lines = CliRunner().invoke(app, ["generate", "--help"]).stdout.splitlines()
     headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
-    assert headings == ["Reference:", "Script:", "Speech and motion:", "Video:", "Run:"]
+    assert headings == [
+        "Reference:", "Script:", "Speech and motion:", "Video:", "Marks:", "Run:",
+    ]  # fmt: skip
 
 
 def test_version() -> None:

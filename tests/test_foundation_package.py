@@ -15,7 +15,12 @@ import omnitalk_cli
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Modules whose package has another name.
-PACKAGE = {"cv2": "opencv-contrib-python", "PIL": "pillow", "ffmpeg": "ffmpeg-python"}
+PACKAGE = {
+    "c2pa": "c2pa-python",
+    "cv2": "opencv-contrib-python",
+    "ffmpeg": "ffmpeg-python",
+    "PIL": "pillow",
+}
 OPTIONAL = {"train", "dev"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -14,11 +15,12 @@ from media_samples import gradient_frames, make_video
 from omnitalk_cli.errors import SetupError, UsageError, WorkError
 from omnitalk_cli.media import encode
 from omnitalk_cli.media.decode import decode_audio, stream_frames
-from omnitalk_cli.media.encode import VideoWriter
+from omnitalk_cli.media.encode import TimedMark, VideoWriter
 from omnitalk_cli.media.ffmpeg import FFmpegProcess, find_ffmpeg
 from omnitalk_cli.media.files import atomic_output, check_writable
 from omnitalk_cli.media.probe import probe
-from omnitalk_cli.provenance.visible import POSITIONS, VisibleMark, draw_label
+from omnitalk_cli.provenance.labels import BASIC_METADATA
+from omnitalk_cli.provenance.visible import VisibleMark, draw_label
 
 
 def _tone(seconds: float, rate: int = 24000) -> np.ndarray:
@@ -37,7 +39,7 @@ def _write(path: Path, pictures: list[np.ndarray], **options: object) -> Path:
 
 def test_colours_tags_and_metadata(tmp_path: Path) -> None:
     frames = gradient_frames(6, 160, 128)
-    out = _write(tmp_path / "out.mp4", frames, title="A title")
+    out = _write(tmp_path / "out.mp4", frames, metadata={**BASIC_METADATA, "title": "A title"})
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
     with stream_frames(out, fps=25) as stream:
         decoded = list(stream)
@@ -98,7 +100,7 @@ def test_h265(tmp_path: Path) -> None:
 @pytest.mark.parametrize("background", [0, 128, 255])
 def test_visible_mark(tmp_path: Path, background: int) -> None:
     frames = [np.full((256, 256, 3), background, np.uint8)] * 3
-    out = _write(tmp_path / "o.mp4", frames, visible_mark=VisibleMark())
+    out = _write(tmp_path / "o.mp4", frames, labels=[TimedMark(mark=VisibleMark())])
     with stream_frames(out, fps=25) as stream:
         picture = list(stream)[-1].astype(int)
     label = draw_label(VisibleMark(), width=256, height=256)
@@ -112,17 +114,36 @@ def test_visible_mark(tmp_path: Path, background: int) -> None:
     assert np.abs(picture[outside] - background).max() <= 3
 
 
-def test_label_fits_and_refuses() -> None:
-    for position in POSITIONS:
-        for width, height in ((512, 512), (64, 64), (90, 720), (1920, 1080)):
-            label = draw_label(VisibleMark(position=position), width=width, height=height)
-            assert label.x + label.rgba.shape[1] <= width and label.rgba.shape[1] % 2 == 0
-            assert label.y + label.rgba.shape[0] <= height and label.rgba[..., 3].max() > 240
-    with pytest.raises(UsageError, match="font"):
-        draw_label(VisibleMark(text="AI生成"), width=512, height=512)
-    for bad in ({"text": " "}, {"text": "a\nb"}, {"opacity": 0.0}, {"size": 0.001}):
-        with pytest.raises(UsageError):
-            VisibleMark(**bad)  # type: ignore[arg-type]
+@pytest.mark.parametrize("fps", [8, Fraction(24000, 1001), 25, Fraction(30000, 1001), 60])
+def test_opening_label_lasts_two_seconds_and_not_longer(
+    tmp_path: Path, fps: Fraction | int
+) -> None:
+    opening = VisibleMark(text="人工智能生成合成", position="top", size=0.05)
+    labels = [TimedMark(mark=VisibleMark()), TimedMark(mark=opening, seconds=2)]
+    count = math.ceil(2 * fps)
+    frames = [np.full((128, 192, 3), 90, np.uint8)] * (count + 3)
+    out = _write(tmp_path / "o.mp4", frames, fps=fps, labels=labels)
+    with av.open(str(out)) as container:
+        shown, persistent = [], []
+        for frame in container.decode(video=0):
+            picture = frame.to_ndarray(format="gray")
+            shown.append(int(picture[:64].max()) > 180)
+            persistent.append(int(picture[64:].max()) > 180)
+    assert shown == [True] * count + [False] * 3
+    assert all(persistent) and len(persistent) == count + 3
+    assert count / fps >= 2 > (count - 1) / fps
+
+
+def test_metadata_of_any_name(tmp_path: Path) -> None:
+    tag = '{"Label":"1","ContentProducer":"A;b=\'c\' \\\\ 中"}'
+    everything = {**BASIC_METADATA, "AIGC": tag}
+    out = _write(tmp_path / "o.mp4", gradient_frames(2, 32, 32), metadata=everything)
+    with av.open(str(out)) as container:
+        assert {**container.metadata, **everything} == container.metadata
+    # The usual list of tags, which every player reads, where it is enough.
+    assert b"\xa9cmt" not in out.read_bytes()
+    plain = _write(tmp_path / "p.mp4", gradient_frames(2, 32, 32))
+    assert b"\xa9cmt" in plain.read_bytes() and b"mdta" not in plain.read_bytes()
 
 
 class _Stop(BaseException):
@@ -239,6 +260,7 @@ def test_much_stderr_does_not_block() -> None:
 
 def test_no_fonts_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FONTCONFIG_FILE", str(tmp_path / "none.conf"))
-    out = _write(tmp_path / "o.mp4", gradient_frames(2, 64, 64), visible_mark=VisibleMark())
+    labels = [TimedMark(mark=VisibleMark())]
+    out = _write(tmp_path / "o.mp4", gradient_frames(2, 64, 64), labels=labels)
     assert subprocess.run([str(find_ffmpeg()), "-v", "error", "-i", out, "-f", "null", "-"],
                           check=False).returncode == 0  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.signal import resample_poly, sosfilt, tf2sos
+from scipy.signal import resample_poly
 
+from marked_media import speech_like
 from omnitalk_cli.provenance.audio_mark import (
     AudioMarker,
     detect,
@@ -19,33 +20,14 @@ KEY = b"a key of the tests"
 ID = 0xC0FFEE42
 
 
-def _speech_like(seconds: float, seed: int = 0) -> np.ndarray:
-    """Gliding harmonics through moving resonances, hiss and pauses; loudest at about 0.5."""
-    rng = np.random.default_rng(seed)
-    syllable = RATE // 5
-    parts = []
-    for _ in range(int(np.ceil(seconds * 5))):
-        pitch = np.linspace(*rng.uniform(90, 220, 2), syllable)
-        buzz = np.mod(np.cumsum(pitch / RATE), 1) - 0.5
-        source = buzz if rng.random() < 0.75 else rng.normal(0, 0.15, syllable)
-        for centre in (rng.uniform(300, 800), rng.uniform(900, 2300), rng.uniform(2400, 3500)):
-            angle, radius = 2 * np.pi * centre / RATE, np.exp(-np.pi * 120 / RATE)
-            poles = [1, -2 * radius * np.cos(angle), radius**2]
-            source = source + 0.5 * sosfilt(tf2sos([1 - radius], poles), source)
-        parts.append(source * np.hanning(syllable) * (rng.random() < 0.85))
-    sound = np.concatenate(parts)[: int(seconds * RATE)]
-    sound = sound + rng.normal(0, 1e-3, len(sound))
-    return (0.5 * sound / np.abs(sound).max()).astype(np.float32)
-
-
 @pytest.fixture(scope="module")
 def long() -> np.ndarray:
-    return embed(_speech_like(8.0), ID, 32, KEY)
+    return embed(speech_like(8.0), ID, 32, KEY)
 
 
 @pytest.fixture(scope="module")
 def short() -> np.ndarray:
-    return embed(_speech_like(4.0, seed=1), ID, 16, KEY)
+    return embed(speech_like(4.0, seed=1), ID, 16, KEY)
 
 
 def test_round_trip(long: np.ndarray, short: np.ndarray) -> None:
@@ -57,7 +39,7 @@ def test_round_trip(long: np.ndarray, short: np.ndarray) -> None:
 
 
 def test_sound_keeps_its_length_and_level(long: np.ndarray) -> None:
-    plain = _speech_like(8.0)
+    plain = speech_like(8.0)
     assert long.shape == plain.shape and long.dtype == np.float32
     assert 10 * np.log10((plain**2).sum() / ((plain - long) ** 2).sum()) > 12
     assert abs(20 * np.log10(long.std() / plain.std())) < 0.5
@@ -65,7 +47,7 @@ def test_sound_keeps_its_length_and_level(long: np.ndarray) -> None:
 
 @pytest.mark.parametrize("size", [1, 999, 24_000, 10**6])
 def test_pieces_do_not_matter(size: int) -> None:
-    plain = _speech_like(3.3, seed=2)[: 100 if size == 1 else None]
+    plain = speech_like(3.3, seed=2)[: 100 if size == 1 else None]
     whole = embed(plain, ID, 16, KEY)
     marker = AudioMarker(ID, 16, KEY)
     pieces = [marker.push(plain[at : at + size]) for at in range(0, len(plain), size)]
@@ -76,7 +58,7 @@ def test_pieces_do_not_matter(size: int) -> None:
 
 def test_memory_of_the_marker_is_fixed() -> None:
     marker = AudioMarker(ID, 32, KEY)
-    piece = _speech_like(2.0)
+    piece = speech_like(2.0)
     held = 0
     given = 0
     for number in range(20):
@@ -88,7 +70,7 @@ def test_memory_of_the_marker_is_fixed() -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 0.5, 1.536])
 def test_very_short_sound_passes_through(seconds: float) -> None:
-    plain = _speech_like(2.0)[: int(seconds * RATE)]
+    plain = speech_like(2.0)[: int(seconds * RATE)]
     marked = embed(plain, ID, 16, KEY)
     assert marked.shape == plain.shape and np.isfinite(marked).all()
     detect(marked, RATE, KEY)
@@ -127,9 +109,15 @@ def test_another_key_reads_nothing(long: np.ndarray) -> None:
     assert found.id is None and not found.present
 
 
+def test_everybody_can_read_the_mark_of_the_built_in_key() -> None:
+    marked = embed(speech_like(4.0, seed=1), ID, 16)
+    assert detect(marked, RATE).id == ID & 0xFFFF
+    assert detect(marked, RATE, KEY).id is None
+
+
 def test_unmarked_sound_gives_none() -> None:
     for seed in range(10, 14):
-        found = detect(_speech_like(6.0, seed), RATE, KEY)
+        found = detect(speech_like(6.0, seed), RATE, KEY)
         assert (found.id, found.bits, found.present) == (None, 0, False)
 
 
@@ -141,7 +129,7 @@ def test_long_sound_is_read_in_parts() -> None:
     assert excerpts(15.0) == [(0.0, 15.0)]
     parts = excerpts(36_000.0)
     assert len(parts) <= 12 and parts[-1][0] + parts[-1][1] == pytest.approx(36_000)
-    plain = np.concatenate([_speech_like(10.0, seed=20), _speech_like(10.0, seed=21)])
+    plain = np.concatenate([speech_like(10.0, seed=20), speech_like(10.0, seed=21)])
     half = np.concatenate([plain[: 10 * RATE], embed(plain[10 * RATE :], ID, 32, KEY)])
     assert detect(half, RATE, KEY).id == ID
 

@@ -1,4 +1,4 @@
-"""Key and ledger: one key, private files, unique ids, and clear errors for what is broken."""
+"""The ledger: a private file, unique ids, and clear errors for what is broken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from omnitalk_cli.errors import SetupError
-from omnitalk_cli.provenance.keys import KEY_FILE, key_folder, mark_key
 from omnitalk_cli.provenance.ledger import Ledger
 
 HASH = "0123456789abcdef" * 4
@@ -38,55 +37,18 @@ def _together(code: str, folder: Path) -> list[str]:
     return outputs
 
 
-def test_key_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMNITALK_KEY_DIR", str(tmp_path / "a" / "keys"))
-    key = mark_key()
-    assert len(key) == 32 and mark_key() == key
-    assert mark_key(tmp_path / "other") != key
-    assert key_folder() == tmp_path / "a" / "keys"
-    monkeypatch.delenv("OMNITALK_KEY_DIR")
-    assert "omnitalk" in str(key_folder())
-
-
 @posix
-def test_files_are_the_owners_only(tmp_path: Path) -> None:
+def test_file_is_the_owners_only(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         folder = tmp_path / "keys"
-        mark_key(folder)
         ledger = Ledger(folder)
         _record(ledger)
     finally:
         os.umask(before)
     assert _mode(folder) == 0o700
-    assert _mode(folder / KEY_FILE) == 0o600
     assert _mode(ledger.path) == 0o600
-    assert sorted(path.name for path in folder.iterdir()) == ["ledger.sqlite3", KEY_FILE]
-
-
-@posix
-def test_unfit_keys_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / KEY_FILE
-    mark_key(tmp_path)
-    path.chmod(0o644)
-    with pytest.raises(SetupError, match="chmod 600"):
-        mark_key(tmp_path)
-    for content in (b"", b"short", b"z" * 64, b"0" * 10_000):
-        path.write_bytes(content)
-        path.chmod(0o600)
-        with pytest.raises(SetupError, match="damaged"):
-            mark_key(tmp_path)
-    path.unlink()
-    os.mkfifo(path, 0o600)
-    with pytest.raises(SetupError, match="not a file"):
-        mark_key(tmp_path)
-    path.unlink()
-    path.symlink_to("/dev/zero")
-    with pytest.raises(SetupError, match="cannot be used"):
-        mark_key(tmp_path)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SetupError, match="OMNITALK_KEY_DIR"):
-        mark_key(tmp_path / "file" / "keys")
+    assert sorted(path.name for path in folder.iterdir()) == ["ledger.sqlite3"]
 
 
 def test_rows_are_found_by_id_and_by_its_low_half(tmp_path: Path) -> None:
@@ -128,14 +90,11 @@ def test_an_id_is_never_given_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_several_processes_write_at_once(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; folder = Path(sys.argv[1])\n"
-        "from omnitalk_cli.provenance.keys import mark_key\n"
         "from omnitalk_cli.provenance.ledger import Ledger\n"
-        "print(mark_key(folder).hex())\n"
         "for _ in range(20): print(Ledger(folder).record(version='1', output_name='x'))"
     )
     lines = [output.split() for output in _together(code, tmp_path / "keys")]
-    assert len({each[0] for each in lines}) == 1
-    ids = [int(number) for each in lines for number in each[1:]]
+    ids = [int(number) for each in lines for number in each]
     assert len(set(ids)) == 60
     ledger = Ledger(tmp_path / "keys")
     assert all(len(ledger.find(number)) == 1 for number in ids)

@@ -176,5 +176,36 @@ def test_wrong_frames_are_refused() -> None:
         detector.add(np.zeros((512, 900, 3), np.uint8))
 
 
+def test_windows_add_up() -> None:
+    plain, marked = _scene(512, 512, count=COUNT, seed=3), _example()
+    windows = []
+    for part in (plain, marked):
+        window = VideoMarkDetector()
+        for frame in part:
+            window.add(frame)
+        windows.append(window)
+    assert [one.result().id for one in windows] == [None, ID]
+    both = VideoMarkDetector().joined(windows[0]).joined(windows[1])
+    found = both.result()
+    assert (found.id, found.frames) == (ID, 2 * COUNT)
+    assert windows[0].result().frames == COUNT  # what was joined is as it was
+    assert VideoMarkDetector().joined(VideoMarkDetector()).result().frames == 0
+    larger = VideoMarkDetector()
+    larger.add(np.zeros((512, 900, 3), np.uint8))
+    with pytest.raises(ValueError, match="one size"):
+        both.joined(larger)
+    with pytest.raises(ValueError, match="same key"):
+        both.joined(VideoMarkDetector(b"another"))
+
+
+def test_a_dark_smooth_picture_gets_less() -> None:
+    strength = []
+    for level in (20, 140):
+        frames = [np.full((512, 512, 3), level, np.uint8)]
+        added = _marked(frames, VideoMark(id=ID))[0].astype(float) - level
+        strength.append(added.std())
+    assert 0.6 < strength[0] / strength[1] < 0.9
+
+
 def test_only_so_many_frames_are_read() -> None:
     assert detect(_example(), most=4).frames == 4

@@ -17,6 +17,7 @@ from omnitalk_cli.cli import (
     render,
     synth,
     train,
+    verify,
     weights,
 )
 from omnitalk_cli.cli.commands import Commands, PanelCommand, help_without_command
@@ -64,6 +65,7 @@ for _name, _function in (
     ("synth", synth.synth),
     ("render", render.render),
     ("inspect", inspect.inspect),
+    ("verify", verify.verify),
     ("doctor", doctor.doctor),
     ("corpus", corpus.corpus),
     ("train", train.train),

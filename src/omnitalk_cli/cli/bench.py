@@ -18,8 +18,12 @@ from omnitalk_cli.cli.options import (
     Renderer,
     Verbose,
     Workers,
+    option,
 )
+from omnitalk_cli.errors import UsageError
 from omnitalk_cli.pipeline.settings import check_input
+
+MARK_PARTS = ("video", "audio", "chain", "false", "cost")
 
 app = command_group("Measure the parts on this machine.")
 
@@ -61,3 +65,60 @@ def bench_render(
         rows = results + ([mean(results)] if len(results) > 1 else [])
         facts = {"reenactment": [one.to_dict() for one in rows]}
         console.result(facts, table(rows).split("\n"))
+
+
+@app.command("marks", cls=PanelCommand)
+def bench_marks(
+    clips: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Videos (of people, at best) or recordings of speech.",
+            metavar="CLIP...",
+            rich_help_panel=VIDEO,
+        ),
+    ],
+    only: Annotated[
+        list[str] | None,
+        option(
+            "--only",
+            text="Parts, with commas: video, audio, chain, false, cost.",
+            env=False,
+            metavar="PART",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float,
+        option("--max-seconds", text="Of a clip that are used.", env=False, min=1.0, metavar="N"),
+    ] = 15.0,
+    tries: Annotated[
+        int,
+        option("--tries", text="Of each kind without our mark.", env=False, min=1, metavar="N"),
+    ] = 240,
+    json_output: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Mark clips invisibly, treat them as platforms do, and read the marks back."""
+    with session(quiet=quiet, verbose=verbose, json_output=json_output) as console:
+        parts = _parts(only)
+        for clip in clips:
+            check_input(clip, "a video or a recording of speech")
+        import cv2
+
+        from omnitalk_cli.evaluation import marks, marks_report
+
+        cv2.setNumThreads(1)  # the cost on one core is what is measured
+        made = marks.bench_marks(
+            clips, parts=parts, seconds=seconds, tries=tries, progress=console.progress
+        )
+        console.result(marks_report.to_dict(made), marks_report.table(made))
+
+
+def _parts(only: list[str] | None) -> list[str]:
+    """What ``--only`` names; all parts without it."""
+    named = [part.strip() for text in only or [] for part in text.split(",") if part.strip()]
+    for part in named:
+        if part not in MARK_PARTS:
+            raise UsageError(f"--only {part}: is no part; one of {', '.join(MARK_PARTS)}")
+    return named or list(MARK_PARTS)

@@ -13,7 +13,9 @@ from omnitalk_cli.cli.console import INTERRUPTED, report_error
 from omnitalk_cli.errors import OmnitalkError
 
 # Headings of the help, in this order: arguments come first, what every command shares last.
-PANELS = ("Arguments", "Reference", "Script", "Speech and motion", "Video", "Training", "Run")
+PANELS = (
+    "Arguments", "Reference", "Script", "Speech and motion", "Video", "Marks", "Training", "Run",
+)  # fmt: skip
 
 
 class PanelCommand(TyperCommand):

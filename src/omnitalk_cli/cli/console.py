@@ -58,6 +58,12 @@ class Console:
         text = json.dumps(data, ensure_ascii=False) if self.json_output else "\n".join(lines)
         print(text, file=self._stdout, flush=True)
 
+    def complain(self, message: str) -> None:
+        """An error that does not end the command; with ``--json`` the answer tells it instead."""
+        if not self.json_output:
+            self.close()
+            report_error(message, 0, None)
+
     def fail(self, message: str, exit_code: int) -> NoReturn:
         """Says why the command ends and ends it."""
         self.close()

@@ -73,7 +73,13 @@ def generate(
     background: opt.Background = None,
     crf: opt.Crf = None,
     codec: opt.Codec = None,
+    label_profile: opt.LabelProfile = None,
     visible_mark: opt.VisibleMark = None,
+    visible_position: opt.VisiblePosition = None,
+    visible_size: opt.VisibleSize = None,
+    visible_opacity: opt.VisibleOpacity = None,
+    visible_font: opt.VisibleFont = None,
+    producer: opt.Producer = None,
     vocoder: opt.Vocoder = None,
     renderer: opt.Renderer = None,
     head_motion: opt.HeadMotion = None,
@@ -83,6 +89,9 @@ def generate(
     look_at_camera: opt.LookAtCamera = None,
     ffmpeg: opt.Ffmpeg = None,
     workers: opt.Workers = None,
+    sign_cert: opt.SignCert = None,
+    sign_key: opt.SignKey = None,
+    timestamp_url: opt.TimestampUrl = None,
     dry_run: opt.DryRun = False,
     overwrite: opt.Overwrite = False,
     json_output: opt.Json = False,
@@ -115,10 +124,14 @@ def generate(
         )  # fmt: skip
         video = given(
             fps=fps, view=view, size=size, background=background, crf=crf, codec=codec,
-            visible_mark=visible_mark, ffmpeg=ffmpeg, head_motion=head_motion,
+            label_profile=label_profile, visible_mark=visible_mark,
+            visible_position=visible_position, visible_size=visible_size,
+            visible_opacity=visible_opacity, visible_font=visible_font, producer=producer,
+            ffmpeg=ffmpeg, head_motion=head_motion,
             expression=expression, gaze=gaze, blink_rate=blink_rate,
             look_at_camera=look_at_camera, workers=workers, vocoder=vocoder,
-            renderer=renderer,
+            renderer=renderer, sign_cert=sign_cert, sign_key=sign_key,
+            timestamp_url=timestamp_url,
         )  # fmt: skip
         speech["seed"] = choose_seed(seed)
         settings = speech_options(model=model, device=device, dtype=dtype, options=speech)

@@ -15,7 +15,7 @@ from omnitalk_cli.cli.commands import PANELS
 from omnitalk_cli.cli.config_file import read_config
 from omnitalk_cli.pipeline.settings import RANGES, check_device
 
-_, REFERENCE, SCRIPT, SPEECH, VIDEO, TRAINING, COMMON = PANELS
+_, REFERENCE, SCRIPT, SPEECH, VIDEO, MARKS, TRAINING, COMMON = PANELS
 
 
 def option(
@@ -212,6 +212,59 @@ DType = Annotated[
     option("--dtype", text="Number format of the model.", panel=SPEECH),
 ]
 
+# --- marks -------------------------------------------------------------------------------------
+LabelProfile = Annotated[
+    Literal["eu", "us", "cn", "all"] | None,
+    option(
+        "--label-profile",
+        text="Whose rules the labels follow: words in the picture, and what the metadata says.",
+        panel=MARKS,
+    ),
+]
+VisibleMark = Annotated[
+    str | None,
+    option(
+        "--visible-mark",
+        text="Words of the visible mark; none leaves it out (and the duty to label to you).",
+        panel=MARKS,
+        metavar="TEXT|none",
+    ),
+]
+VisiblePosition = Annotated[
+    Literal["top-left", "top", "top-right", "bottom-left", "bottom", "bottom-right"] | None,
+    option("--visible-position", text="Where the visible mark is.", panel=MARKS),
+]
+VisibleSize = Annotated[
+    float | None,
+    option(
+        "--visible-size",
+        text="Height of its capital letters, as a share of the picture's shorter side.",
+        panel=MARKS,
+    ),
+]
+VisibleOpacity = Annotated[
+    float | None,
+    option("--visible-opacity", text="How opaque its dark plate is.", panel=MARKS),
+]
+VisibleFont = Annotated[
+    str | None,
+    option(
+        "--visible-font",
+        text="TrueType file for words that the built-in letters cannot write.",
+        panel=MARKS,
+        metavar="FILE",
+    ),
+]
+Producer = Annotated[
+    str | None,
+    option(
+        "--producer",
+        text="Who answers for the video; goes into the metadata.",
+        panel=MARKS,
+        metavar="NAME",
+    ),
+]
+
 # --- video -------------------------------------------------------------------------------------
 Fps = Annotated[float | None, option("--fps", text="Frames per second.", panel=VIDEO)]
 View = Annotated[
@@ -237,15 +290,6 @@ Crf = Annotated[
     int | None, option("--crf", text="Quality of the encoder, smaller is better.", panel=VIDEO)
 ]
 Codec = Annotated[Literal["h264"] | None, option("--codec", text="Video codec.", panel=VIDEO)]
-VisibleMark = Annotated[
-    str | None,
-    option(
-        "--visible-mark",
-        text="Words of the visible mark; none leaves it out (and the duty to label to you).",
-        panel=VIDEO,
-        metavar="TEXT|none",
-    ),
-]
 Vocoder = Annotated[
     str | None,
     option(
@@ -293,4 +337,20 @@ Ffmpeg = Annotated[
 Workers = Annotated[
     int | None, option("--workers", text="Rendering workers; as many as cores, four at most.",
                        panel=VIDEO),
+]  # fmt: skip
+
+# --- marks -------------------------------------------------------------------------------------
+SignCert = Annotated[
+    Path | None,
+    option("--sign-cert", text="Certificate chain (PEM) to sign with; otherwise your own, made on "
+           "first use.", panel=MARKS, metavar="FILE"),
+]  # fmt: skip
+SignKey = Annotated[
+    Path | None,
+    option("--sign-key", text="Private key (PEM) of --sign-cert.", panel=MARKS, metavar="FILE"),
+]
+TimestampUrl = Annotated[
+    str | None,
+    option("--timestamp-url", text="Server (RFC 3161) that confirms when the video was signed.",
+           panel=MARKS, metavar="URL"),
 ]  # fmt: skip

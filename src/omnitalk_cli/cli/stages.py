@@ -151,31 +151,34 @@ def video_options(
 ) -> ProductionOptions:
     """ProductionOptions, with everything checked that production needs.
 
-    Raises UsageError for values that do not fit, SetupError without ffmpeg, the vocoder or the
-    device.
+    Raises UsageError for values that do not fit, InputError for an unusable certificate,
+    SetupError without ffmpeg, the vocoder, the device or a place for keys and ledger.
     """
     from omnitalk_cli.media.ffmpeg import find_ffmpeg
     from omnitalk_cli.pipeline.devices import choose_device
+    from omnitalk_cli.pipeline.marking import check_marking
     from omnitalk_cli.pipeline.production import ProductionOptions
-    from omnitalk_cli.provenance.visible import VisibleMark
     from omnitalk_cli.weights.store import find_weights
 
     where = choose_device(device)
     chosen = ProductionOptions(**options, device=where, overwrite=overwrite)
-    if chosen.visible_mark.lower() != "none":
-        VisibleMark(text=chosen.visible_mark)
     find_ffmpeg(chosen.ffmpeg)
+    check_marking(chosen.sign_cert, chosen.sign_key)
     if chosen.vocoder != "source":
         find_weights("vocoder" if chosen.vocoder == "vocos" else chosen.vocoder)
     return chosen
 
 
 def check_frame(reference: Reference, options: ProductionOptions) -> None:
-    """Raises InputError, before the long work, when ``reference`` lacks what the view needs or the
-    background cannot be read."""
+    """Raises, before the long work, InputError when ``reference`` lacks what the view needs or the
+    background cannot be read, UsageError when the labels do not fit into the picture."""
     from omnitalk_cli.pipeline.framing import Framing
+    from omnitalk_cli.provenance.visible import draw_label
 
-    Framing(reference, options.frame)
+    framing = Framing(reference, options.frame)
+    for mark in options.labels.marks:
+        if mark is not None:
+            draw_label(mark, width=framing.width, height=framing.height)
 
 
 def perform(

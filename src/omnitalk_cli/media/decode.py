@@ -26,7 +26,7 @@ from omnitalk_cli.media.ffmpeg import (
     local,
     read_error,
 )
-from omnitalk_cli.media.probe import MediaInfo, probe
+from omnitalk_cli.media.probe import MOST_PIXELS, MediaInfo, probe
 from omnitalk_cli.media.rates import exact_rate
 from omnitalk_cli.types import SAMPLE_RATE, Float
 
@@ -54,7 +54,13 @@ class FrameStream:
     """
 
     def __init__(
-        self, info: MediaInfo, arguments: list[str], fps: Fraction, expected: float, warn: Warn
+        self,
+        info: MediaInfo,
+        arguments: list[str],
+        fps: Fraction,
+        expected: float,
+        warn: Warn,
+        time_limit: float | None = None,
     ) -> None:
         self.info = info
         self.fps = fps
@@ -64,7 +70,7 @@ class FrameStream:
         self._expected = expected
         self._warn = warn
         self._ended = False
-        self._process = FFmpegProcess(arguments, read=True)
+        self._process = FFmpegProcess(arguments, read=True, time_limit=time_limit)
 
     def __enter__(self) -> FrameStream:
         return self
@@ -155,12 +161,14 @@ def stream_frames(
     ffmpeg_path: Path | None = None,
     info: MediaInfo | None = None,
     warn: Warn = _ignore,
+    time_limit: float | None = None,
 ) -> FrameStream:
     """Frames of ``path`` at a constant ``fps`` from ``start`` on, for ``seconds`` (None: all).
 
     Rotation flags, non-square pixels and variable frame rates are resolved, colours come out as
     full-range RGB. ``width``/``height`` ask for a final size; one alone keeps the proportions.
-    A still picture gives one frame. Raises InputError if there is no video or nothing to read.
+    A still picture gives one frame. After ``time_limit`` seconds the stream ends as a file that is
+    cut off does. Raises InputError if there is no video or nothing to read.
     """
     info = info or probe(path)
     program = ffmpeg_path or find_ffmpeg()
@@ -181,11 +189,11 @@ def stream_frames(
     elif seconds is not None:
         options["frames:v"] = max(1, math.ceil(seconds * rate - Fraction(1, 1000)))
     graph = ffmpeg.output(picture, "pipe:1", **options)
-    return FrameStream(info, command(graph, program), rate, expected, warn)
+    return FrameStream(info, command(graph, program), rate, expected, warn, time_limit)
 
 
 def _input(info: MediaInfo, *, start: float, seconds: float | None) -> Any:
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"max_pixels": MOST_PIXELS} if info.has_video else {}
     if not info.is_image:
         if start > 0:
             options["ss"] = f"{start:.6f}"
@@ -244,11 +252,13 @@ def decode_audio(
     ffmpeg_path: Path | None = None,
     info: MediaInfo | None = None,
     warn: Warn = _ignore,
+    time_limit: float | None = None,
 ) -> Float:
     """Sound of ``path`` as mono float32 ``[S]`` at ``rate``, nominally −1…1.
 
-    Stereo and surround are mixed down. Raises InputError if there is no sound track, or if nothing
-    can be read of it; ``warn`` hears about a track that is cut off.
+    Stereo and surround are mixed down. ``time_limit`` (seconds) ends the reading early. Raises
+    InputError if there is no sound track, or if nothing can be read of it; ``warn`` hears about a
+    track that is cut off.
     """
     info = info or probe(path)
     program = ffmpeg_path or find_ffmpeg()
@@ -263,7 +273,7 @@ def decode_audio(
     sound = sound.filter("aresample", rate, **{"async": 1, "first_pts": 0})
     # As integers: ffmpeg mixes down to float without scaling, which makes stereo 3 dB too loud.
     graph = ffmpeg.output(sound, "pipe:1", f="s32le", acodec="pcm_s32le", ac=1, ar=rate)
-    with FFmpegProcess(command(graph, program), read=True) as process:
+    with FFmpegProcess(command(graph, program), read=True, time_limit=time_limit) as process:
         raw = process.stdout.read()
         status = process.wait()
         error = read_error(path, process)

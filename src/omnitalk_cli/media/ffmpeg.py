@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -115,10 +116,16 @@ class FFmpegProcess:
 
     ``finish()`` waits for a good end. Leaving the block any other way kills the process.
     It has its own process group, so that Ctrl-C reaches only Python, which then cleans up.
+    ``time_limit``: seconds after which it is ended, as if its input had ended there.
     """
 
     def __init__(
-        self, arguments: Sequence[str], *, write: bool = False, read: bool = False
+        self,
+        arguments: Sequence[str],
+        *,
+        write: bool = False,
+        read: bool = False,
+        time_limit: float | None = None,
     ) -> None:
         self._stderr: IO[bytes] = tempfile.TemporaryFile()
         try:
@@ -133,6 +140,11 @@ class FFmpegProcess:
         except OSError as error:
             self._stderr.close()
             raise SetupError(f"{arguments[0]} could not be started: {error.strerror}") from error
+        self._timer: threading.Timer | None = None
+        if time_limit is not None:
+            self._timer = threading.Timer(time_limit, self._process.kill)
+            self._timer.daemon = True
+            self._timer.start()
 
     def __enter__(self) -> FFmpegProcess:
         return self
@@ -168,6 +180,8 @@ class FFmpegProcess:
 
     def kill(self) -> None:
         """End the process at once (nothing happens when it has ended) and close everything."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()

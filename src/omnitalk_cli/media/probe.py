@@ -11,6 +11,8 @@ import av
 
 from omnitalk_cli.errors import InputError
 
+MOST_PIXELS = 1 << 27  # a few bytes of a file can ask for any amount of memory
+
 _TEXT_FORMATS = {"tty", "srt", "webvtt", "ass", "ffmetadata", "concat", "hls", "lrc", "microdvd"}
 _UNTAGGED = (2, 3)  # "unspecified" and "reserved" matrices, ITU-T H.273 table 4
 _HDR_TRANSFERS = (16, 18)  # PQ and HLG, ITU-T H.273 table 3
@@ -156,6 +158,13 @@ def _is_still(container_name: str, video: Any) -> bool:
 
 
 def _first_frame(path: Path, container: Any, video: Any) -> Any:
+    if video.width * video.height > MOST_PIXELS:
+        raise InputError(
+            f"{path}: a picture of {video.width}x{video.height} is too large; "
+            f"{MOST_PIXELS // 1_000_000} megapixels are the most"
+        )
+    # Data that turn out larger than the container says are refused by the decoder itself.
+    video.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
     video.thread_type = "SLICE"  # frame threads would decode many frames ahead for nothing
     for packet in container.demux(video):
         try:

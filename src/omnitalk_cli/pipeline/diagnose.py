@@ -16,7 +16,7 @@ from omnitalk_cli.pipeline.settings import cache_folder, config_file
 from omnitalk_cli.weights import store
 
 State = Literal["ok", "optional", "missing"]
-_PACKAGES = ("torch", "numpy", "scipy", "mediapipe", "cv2", "av", "vocos", "safetensors")
+_PACKAGES = ("torch", "numpy", "scipy", "mediapipe", "cv2", "av", "vocos", "safetensors", "c2pa")
 _HARDWARE_ENCODERS = ("h264_nvenc", "h264_videotoolbox", "h264_qsv", "h264_vaapi")
 
 
@@ -65,6 +65,7 @@ def diagnose(*, ffmpeg: str | None = None) -> Diagnosis:
             *_weights(),
             _speech_recognition(),
             _folder("cache folder", cache_folder()),
+            _marks(),
             _config(),
             _training(),
         )
@@ -192,6 +193,28 @@ def _folder(name: str, path: Path) -> Check:
         name=name, state="optional", found=f"{path} cannot be written",
         remedy="set OMNITALK_CACHE_DIR to a folder that can, or use --no-cache",
     )  # fmt: skip
+
+
+def _marks() -> Check:
+    """Whether files can be signed and entered: makes neither key nor ledger."""
+    from omnitalk_cli.provenance.identity import local_anchor
+    from omnitalk_cli.provenance.keys import ENVIRONMENT_VARIABLE, key_folder
+    from omnitalk_cli.provenance.ledger import Ledger
+
+    place = key_folder()
+    try:
+        signer = "there" if local_anchor() else "made on first use"
+        Ledger().find(0)
+    except SetupError as error:
+        return Check(name="signing key, ledger", state="missing", found="unusable",
+                     remedy=str(error))  # fmt: skip
+    parent = next(folder for folder in (place, *place.parents) if folder.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        return Check(
+            name="signing key, ledger", state="missing", found=f"{place} cannot be written",
+            remedy=f"set {ENVIRONMENT_VARIABLE} to a folder that can",
+        )  # fmt: skip
+    return Check(name="signing key, ledger", state="ok", found=f"{place} (key: {signer})")
 
 
 def _config() -> Check:

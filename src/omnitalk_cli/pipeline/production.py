@@ -17,16 +17,25 @@ import torch
 
 from omnitalk_cli.errors import UsageError
 from omnitalk_cli.face.codes import EXPRESSION
-from omnitalk_cli.media.encode import CODECS, VideoWriter
+from omnitalk_cli.media.codecs import CODECS
+from omnitalk_cli.media.encode import TimedMark, VideoWriter
 from omnitalk_cli.media.ffmpeg import find_ffmpeg
 from omnitalk_cli.media.files import check_writable
 from omnitalk_cli.media.rates import exact_rate
 from omnitalk_cli.pipeline.controls import Controls, control, lens_direction
 from omnitalk_cli.pipeline.devices import choose_device
 from omnitalk_cli.pipeline.framing import Frame, Framing, View, frame_of
+from omnitalk_cli.pipeline.marking import LAYERS, Marking, choose_identity
 from omnitalk_cli.pipeline.synthesis import resample_codes
 from omnitalk_cli.progress import Progress, silent
-from omnitalk_cli.provenance.visible import VisibleMark
+from omnitalk_cli.provenance.labels import (
+    DEFAULT_PROFILE,
+    OPENING_SECONDS,
+    SYSTEM,
+    LabelOptions,
+    labels_for,
+)
+from omnitalk_cli.provenance.visible import Position, VisibleMark
 from omnitalk_cli.render.renderers import check_renderer, make_renderer
 from omnitalk_cli.speech.source import SourceVocoder
 from omnitalk_cli.speech.vocoder import Vocoder
@@ -44,7 +53,9 @@ class ProductionOptions:
     """How the video is made: ``fps`` frames per second; ``view``, ``size`` and ``background`` as in
     ``framing.Frame``; ``head_motion`` … ``look_at_camera`` as in ``controls.Controls``.
 
-    ``visible_mark`` is the label's text, or ``none``. ``vocoder`` is ``source`` (needs no weights),
+    ``visible_mark`` … ``producer`` are as in ``labels.LabelOptions``. ``sign_cert`` and
+    ``sign_key`` are PEM files of whoever signs (None: an identity of this user's own);
+    ``timestamp_url`` asks a server for the time. ``vocoder`` is ``source`` (needs no weights),
     ``vocos`` (the embedded network) or a file of Vocos weights. ``renderer`` is a name of
     ``renderers.RENDERERS`` or ``auto``: what suits ``device`` (as in ``devices.choose_device``).
     """
@@ -55,7 +66,16 @@ class ProductionOptions:
     background: str = "keep"
     crf: int = 18
     codec: str = "h264"
-    visible_mark: str = VisibleMark.text
+    visible_mark: str | None = None
+    visible_position: Position = VisibleMark.position
+    visible_size: float = VisibleMark.size
+    visible_opacity: float = VisibleMark.opacity
+    visible_font: str | None = None
+    label_profile: str = DEFAULT_PROFILE
+    producer: str = SYSTEM
+    sign_cert: Path | None = None
+    sign_key: Path | None = None
+    timestamp_url: str | None = None
     vocoder: str = "source"
     renderer: str = "auto"
     device: str = "auto"
@@ -72,12 +92,22 @@ class ProductionOptions:
         if self.codec not in CODECS:
             raise UsageError(f"codec {self.codec!r} is not known; one of {', '.join(CODECS)}")
         check_renderer(self.renderer)
-        assert self.frame and self.controls  # they check their parts when they are made
+        # They check their parts when they are made.
+        assert self.frame and self.controls and self.labels
 
     @property
     def frame(self) -> Frame:
         """What the video shows."""
         return frame_of(view=self.view, size=self.size, background=self.background)
+
+    @property
+    def labels(self) -> LabelOptions:
+        """What the video says of itself, in the picture and in the metadata."""
+        return LabelOptions(
+            profile=self.label_profile, text=self.visible_mark, position=self.visible_position,
+            size=self.visible_size, opacity=self.visible_opacity, producer=self.producer,
+            font=Path(self.visible_font) if self.visible_font else None,
+        )  # fmt: skip
 
     @property
     def controls(self) -> Controls:
@@ -100,12 +130,13 @@ def produce(
 ) -> Take:
     """Renders ``performance`` with the reference's looks into ``output`` (MP4).
 
-    ``sound`` ``[S]`` (24 kHz mono) is put under the pictures as it is instead of vocoding the mel:
-    the recording that the performance follows.
+    ``sound`` ``[S]`` (24 kHz mono), the recording that the performance follows, is put under the
+    pictures instead of vocoding the mel; only the audio mark is added to it.
 
     The file appears whole or not at all. Raises UsageError when it exists and may not be
     overwritten, InputError when the reference lacks what the view needs, SetupError when ffmpeg,
-    the vocoder's weights or the device are missing, WorkError when writing fails.
+    the vocoder's weights, the device or a place for keys and ledger are missing, WorkError when
+    writing fails.
     """
     check_writable(output, overwrite=options.overwrite)
     ffmpeg = find_ffmpeg(options.ffmpeg)
@@ -134,35 +165,49 @@ def produce(
     if options.look_at_camera > 0:
         lens = lens_direction(reference.codes)
     codes = video_codes(performance, rate, options, lens=lens)
-    mark = None
-    if options.visible_mark.lower() != "none":
-        mark = VisibleMark(text=options.visible_mark)
-    else:
-        notes(
-            "no visible mark: telling viewers that this is AI-generated is now up to you "
-            "(the law asks for it in many places)"
-        )
+    marking = Marking(
+        output,
+        performance,
+        reference_sha256=reference.source_sha256,
+        # Pasted into what was filmed, or spoken by a human, it is not all generated.
+        composite=options.view == "full" or sound is not None,
+        identity=choose_identity(options.sign_cert, options.sign_key),
+        provider=options.producer,
+        timestamp_url=options.timestamp_url,
+    )
+    labels = labels_for(options.labels, identifier=marking.name)
+    if labels.duty:
+        notes(labels.duty)
+    shown = [
+        TimedMark(mark=mark, seconds=seconds)
+        for mark, seconds in ((labels.persistent, None), (labels.opening, OPENING_SECONDS))
+        if mark is not None
+    ]
     begin = time.monotonic()
     with VideoWriter(
         output,
         width=framing.width,
         height=framing.height,
         fps=rate,
-        audio=audio,
+        audio=marking.sound(audio),
         audio_rate=SAMPLE_RATE,
         frames=len(codes),
         crf=options.crf,
         codec=options.codec,
-        visible_mark=mark,
+        labels=shown,
+        metadata=labels.metadata,
         overwrite=options.overwrite,
         ffmpeg_path=ffmpeg,
+        finish=marking.sign,
     ) as writer:
-        for number, frame in enumerate(framing.frames(renderer, bank, codes, fps=float(rate))):
+        frames = framing.frames(renderer, bank, codes, fps=float(rate))
+        for number, frame in enumerate(marking.pictures(frames)):
             writer.write(frame)
             if number % 5 == 4:
                 progress("rendering", number + 1, len(codes))
         progress("rendering", len(codes), len(codes))
     timings["render_encode"] = time.monotonic() - begin
+    marking.complete(output, labelled=bool(shown))
     return Take(
         path=output,
         seconds=len(codes) / float(rate),
@@ -170,7 +215,14 @@ def produce(
         height=framing.height,
         fps=float(rate),
         seed=int(performance.settings.get("seed", 0)),
-        marks={"visible": mark.text if mark else None, "metadata": True},
+        marks={
+            "id": marking.name,
+            "visible": labels.persistent.text if labels.persistent else None,
+            "opening": labels.opening.text if labels.opening else None,
+            "profile": options.label_profile,
+            "metadata": True,
+            **dict.fromkeys(LAYERS, True),
+        },
         timings=timings,
         settings=performance.settings,
     )

@@ -35,6 +35,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "fps": (24, 60),
     "size": (256, 1024),
     "crf": (0, 51),
+    "visible_size": (0.025, 0.12),
+    "visible_opacity": (0.7, 1),
     "head_motion": (0, 3),
     "expression": (0, 3),
     "gaze": (0, 3),

@@ -37,6 +37,7 @@ from omnitalk_cli.provenance.coding import (
 from omnitalk_cli.provenance.detection import Detection
 from omnitalk_cli.types import SAMPLE_RATE, Float
 
+DEFAULT_KEY = b"omnitalk audio mark 1"
 FULL_SECONDS = 8.0  # from here on sound carries all 32 bits of an id, below its 16 low ones
 EXCERPT_SECONDS = 12.0  # longer pieces are read in parts, so that tempo errors do not add up
 MAX_EXCERPTS = 12
@@ -109,7 +110,7 @@ class AudioMarker:
     ``bits`` (16 or 32) of ``mark_id`` are embedded. Raises ValueError for other ``bits``.
     """
 
-    def __init__(self, mark_id: int, bits: int, key: bytes) -> None:
+    def __init__(self, mark_id: int, bits: int, key: bytes = DEFAULT_KEY) -> None:
         pattern = _pattern(key)
         symbols = encode(mark_id & ((1 << bits) - 1), bits)
         wanted = np.ones(_PERIOD * _PAIRS, np.float32)
@@ -217,7 +218,7 @@ def _contrast(levels: Float) -> Float:
     return 10 * (np.log10(safe[..., 1]) - np.log10(safe[..., 0]))
 
 
-def embed(audio: Float, mark_id: int, bits: int, key: bytes) -> Float:
+def embed(audio: Float, mark_id: int, bits: int, key: bytes = DEFAULT_KEY) -> Float:
     """``audio [S]`` (mono, 24 kHz) with the low ``bits`` of ``mark_id`` in it, of equal length."""
     marker = AudioMarker(mark_id, bits, key)
     return np.concatenate([marker.push(audio), marker.finish()])
@@ -235,7 +236,7 @@ def excerpts(seconds: float) -> list[tuple[float, float]]:
     return [(float(start), EXCERPT_SECONDS) for start in starts]
 
 
-def detect(audio: Float, rate: int, key: bytes) -> Detection:
+def detect(audio: Float, rate: int, key: bytes = DEFAULT_KEY) -> Detection:
     """Look for the mark in mono ``audio [S]`` at ``rate`` Hz (8000 or more).
 
     Long sound is read in ``excerpts``, until one gives an id; what they say is added up as well.

@@ -1,13 +1,8 @@
-"""The secret that the invisible marks are made and read with: made on first use, the owner's only.
-
-Without it the marks can neither be read nor removed without trying. Copying the file to another
-machine lets that machine read the marks too.
-"""
+"""Where secrets lie on this machine, and files there that only their owner can read."""
 
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import stat
 import sys
@@ -16,10 +11,6 @@ from pathlib import Path
 from omnitalk_cli.errors import SetupError
 
 ENVIRONMENT_VARIABLE = "OMNITALK_KEY_DIR"
-KEY_FILE = "mark.key"
-
-_KEY_BYTES = 32
-_KEY_TEXT = re.compile(rb"[0-9a-f]{%d}\n?" % (2 * _KEY_BYTES))
 
 
 def key_folder() -> Path:
@@ -42,59 +33,54 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
-def mark_key(folder: Path | None = None) -> bytes:
-    """The 32 bytes of the marks' key in ``folder`` (default ``key_folder()``), made if missing.
+def make_private(path: Path, content: bytes) -> None:
+    """A new file at ``path`` that only its owner can read; a file that is there already stays.
 
-    The file holds them as 64 hexadecimal digits and is readable by its owner only. Several
-    processes that begin at the same time get the same key. Raises SetupError when the file is
-    damaged, open to other users, or cannot be made.
+    Whoever comes first of several processes at the same time decides what it holds, so that the
+    file must be read again afterwards. Raises SetupError when it cannot be made.
     """
-    folder = private_folder(key_folder() if folder is None else folder)
-    path = folder / KEY_FILE
-    try:
-        if not os.path.lexists(path):
-            _make(path)
-        return _read(path)
-    except OSError as error:
-        raise SetupError(
-            f"{path}: the key of the marks cannot be used ({error.strerror or error}); "
-            f"correct that, or set {ENVIRONMENT_VARIABLE} to another folder"
-        ) from error
-
-
-def _make(path: Path) -> None:
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(_KEY_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        # A link, unlike a rename, never replaces the key that another process made just before.
-        os.link(part, path)
-    except FileExistsError:
-        pass
-    finally:
-        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            # A link, unlike a rename, never replaces what another process made just before.
+            os.link(part, path)
+        except FileExistsError:
+            pass
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unusable(path, error) from error
 
 
-def _read(path: Path) -> bytes:
+def read_private(path: Path, limit: int) -> bytes:
+    """What the file at ``path`` holds, at most its first ``limit`` bytes.
+
+    Raises SetupError for a link, a pipe, a folder, and for a file that other users can read.
+    """
     # Not through a link, and without waiting: someone may have put a pipe there.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    descriptor = os.open(path, flags)
-    with os.fdopen(descriptor, "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise SetupError(f"{path}: is not a file; move it away, and a new key will be made")
-        if sys.platform != "win32" and about.st_mode & 0o077:
-            raise SetupError(
-                f"{path}: other users can read this key; run `chmod 600` on it, "
-                "or move it away, and a new key will be made"
-            )
-        text = file.read(2 * _KEY_BYTES + 2)
-    if not _KEY_TEXT.fullmatch(text):
-        raise SetupError(
-            f"{path}: is damaged, it should hold {2 * _KEY_BYTES} hexadecimal digits; "
-            "restore it, or move it away, and a new key will be made (which cannot read old marks)"
-        )
-    return bytes.fromhex(text.decode().strip())
+    try:
+        with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise SetupError(f"{path}: is not a file; move it away, and a new one will be made")
+            if sys.platform != "win32" and about.st_mode & 0o077:
+                raise SetupError(
+                    f"{path}: other users can read this key; run `chmod 600` on it, "
+                    "or move it away, and a new one will be made"
+                )
+            return file.read(limit)
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError) -> SetupError:
+    return SetupError(
+        f"{path}: the key cannot be used ({error.strerror or error}); correct that, "
+        f"or set {ENVIRONMENT_VARIABLE} to another folder"
+    )

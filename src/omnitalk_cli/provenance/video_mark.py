@@ -33,7 +33,9 @@ from omnitalk_cli.provenance.video_pattern import (
 from omnitalk_cli.types import Float
 
 # What the pattern may add to the picture, in grey levels.
-_FLAT, _PER_ACTIVITY, _STRONGEST = 1.2, 0.12, 4.0
+_PER_ACTIVITY, _STRONGEST = 0.2, 4.0
+_DARK_FLAT, _BRIGHT_FLAT = 0.9, 1.15  # where nothing hides it: less in the dark, as skin in shade
+_DARK, _BRIGHT = 30, 110  # luma up to which, and from which on, these hold
 _RMS = 1.42  # at most, over a picture: 45.1 dB PSNR, before the gains differ
 _GAIN_MIN, _GAIN_MAX = 0.25, 2.0
 _GAIN_STEP, _SHARE_STEP = 0.08, 0.03  # at most, per update: nothing may jump
@@ -86,33 +88,33 @@ class VideoMarker:
         size = (frame.shape[0], frame.shape[1])
         if size != self._size or self._is_cut(small):
             self._size = size
-            self._begin_scene(grey)
+            self._begin_scene(grey, small)
         elif self._count % _UPDATE == 0:
-            self._follow(grey)
+            self._follow(grey, small)
         self._small = small
         self._count += 1
-        return self._apply(frame, _strength(grey, self._levels))
+        return self._apply(frame, _strength(grey, small, self._levels))
 
     def _is_cut(self, small: Bytes) -> bool:
         assert self._small is not None
         return float(cv2.norm(small, self._small, cv2.NORM_L1)) / small.size > _CUT
 
-    def _begin_scene(self, grey: Bytes) -> None:
+    def _begin_scene(self, grey: Bytes, small: Bytes) -> None:
         """Everything anew: how strong the mark may be, and what the gains are."""
-        self._share = _affordable(grey)
+        self._share = _affordable(grey, small)
         self._levels = _levels(self._share)
         self._host = self._waves.spectrum(folded_tile(seen_by_eye(grey)))
-        self._response = self._seen(grey, self._host)
+        self._response = self._seen(grey, small, self._host)
         self._gains = self._wanted()
         self._draw()
 
-    def _follow(self, grey: Bytes) -> None:
+    def _follow(self, grey: Bytes, small: Bytes) -> None:
         """Lead the strength and the gains, slowly, to what the picture needs now."""
         assert self._host is not None
         now = self._waves.spectrum(folded_tile(seen_by_eye(grey)))
         self._host = self._host + np.complex64(_MEMORY) * (now - self._host)
-        self._response += _MEMORY * (self._seen(grey, now) - self._response)
-        share = float(np.clip(_affordable(grey) - self._share, -_SHARE_STEP, _SHARE_STEP))
+        self._response += _MEMORY * (self._seen(grey, small, now) - self._response)
+        share = float(np.clip(_affordable(grey, small) - self._share, -_SHARE_STEP, _SHARE_STEP))
         self._share = round(self._share + share, 2)
         self._levels = _levels(self._share)
         change = np.clip(self._wanted() - self._gains, -_GAIN_STEP, _GAIN_STEP)
@@ -120,9 +122,11 @@ class VideoMarker:
             self._gains += change
             self._draw()
 
-    def _seen(self, grey: Bytes, host: Complex) -> float:
+    def _seen(self, grey: Bytes, small: Bytes, host: Complex) -> float:
         """How much the eye, to which ``grey`` is ``host``, sees of a pattern with gains of 1."""
-        strength = resized(_strength(grey, self._levels), *grey.shape).astype(np.float32) / _FINE
+        strength = (
+            resized(_strength(grey, small, self._levels), *grey.shape).astype(np.float32) / _FINE
+        )
         pattern = tiled(self._tile(np.ones_like(self._signs)), *grey.shape)
         marked = np.clip(np.rint(grey + pattern * strength), 0, 255)
         added = self._waves.spectrum(folded_tile(seen_by_eye(marked))) - host
@@ -170,21 +174,32 @@ def _quarter(grey: Bytes) -> Bytes:
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _strength(grey: Bytes, levels: Bytes) -> Bytes:
-    """How much of the pattern each 4 x 4 pixels hide, ``[h/4,w/4]`` in 1/32 grey level."""
+def _strength(grey: Bytes, small: Bytes, levels: tuple[Bytes, Bytes]) -> Bytes:
+    """How much of the pattern each 4 x 4 pixels hide, ``[h/4,w/4]`` in 1/32 grey level.
+
+    ``small`` is ``grey`` at that size.
+    """
     activity = np.asarray(cv2.absdiff(grey, cv2.blur(grey, (5, 5))), np.uint8)
-    return np.asarray(cv2.LUT(cv2.blur(_quarter(activity), (5, 5)), levels), np.uint8)
+    of_texture = cv2.LUT(cv2.blur(_quarter(activity), (5, 5)), levels[0])
+    of_light = cv2.LUT(cv2.blur(small, (5, 5)), levels[1])
+    return np.asarray(cv2.add(of_texture, of_light), np.uint8)
 
 
 @lru_cache(maxsize=64)
-def _levels(share: float) -> Bytes:
-    """The strength for every activity 0 to 255; ``share`` scales it down."""
-    strength = np.minimum(_FLAT + _PER_ACTIVITY * np.arange(256), _STRONGEST)
-    return np.rint(_FINE * share * strength).astype(np.uint8)
+def _levels(share: float) -> tuple[Bytes, Bytes]:
+    """Strength for every activity, scaled by ``share``, and for every luma, 0 to 255."""
+    flat = np.interp(np.arange(256), (_DARK, _BRIGHT), (_DARK_FLAT, _BRIGHT_FLAT))
+    texture = np.minimum(_PER_ACTIVITY * np.arange(256), _STRONGEST - _BRIGHT_FLAT)
+    in_bytes = [np.rint(_FINE * one).astype(np.uint8) for one in (share * texture, flat)]
+    return in_bytes[0], in_bytes[1]
 
 
-def _affordable(grey: Bytes) -> float:
-    """The share of the strength that keeps a picture full of texture within the limit."""
-    strength = _strength(grey, _levels(1.0)).astype(np.float32) / _FINE
-    rms = math.sqrt(float((strength**2).mean()))
-    return round(min(1.0, _RMS / rms), 2)
+def _affordable(grey: Bytes, small: Bytes) -> float:
+    """The share of what texture adds that keeps a picture full of it within the limit."""
+    flat = _strength(grey, small, _levels(0.0)).astype(np.float32) / _FINE
+    texture = _strength(grey, small, _levels(1.0)).astype(np.float32) / _FINE - flat
+    # The root of mean((flat + share * texture) ** 2) = _RMS ** 2.
+    square = float((texture**2).mean()) + 1e-6
+    mixed = float((texture * flat).mean())
+    left = max(0.0, _RMS**2 - float((flat**2).mean()))
+    return round(min(1.0, (math.sqrt(mixed**2 + square * left) - mixed) / square), 2)

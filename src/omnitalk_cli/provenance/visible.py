@@ -8,37 +8,51 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from omnitalk_cli.errors import UsageError
+from omnitalk_cli.provenance.lettering import ASCENT, DESCENT, Lettering, two_lines
 
-Position = Literal["top-left", "top-right", "bottom-left", "bottom-right"]
-POSITIONS: tuple[Position, ...] = ("top-left", "top-right", "bottom-left", "bottom-right")
+Position = Literal["top-left", "top", "top-right", "bottom-left", "bottom", "bottom-right"]
+POSITIONS: tuple[Position, ...] = (
+    "top-left", "top", "top-right", "bottom-left", "bottom", "bottom-right",
+)  # fmt: skip
+SIZES = (0.025, 0.12)
+# WCAG 2.1 asks for a contrast of 4.5. A plate of 0.55 would do over white, but encoders blur small
+# letters: at 256 pixels and crf 28, 0.6 leaves 4.1 and 0.7 leaves 5.9.
+OPACITIES = (0.7, 1.0)
 
 _SUPERSAMPLING = 4
 _MAX_TEXT = 80
-_MAX_WIDTH = 0.9  # of the picture
-_MIN_LETTERS = 9  # pixels: below this nobody can read the label
+_MAX_WIDTH = 0.92  # of the picture
+_LEAST_LETTERS = 9.0  # pixels: below this reading is guessing
+_LEAST_SHARE = 0.07  # of the shorter side of a picture that is too small for that
+_LEAST_STEM = 1.5  # pixels: thinner stems turn grey
+_ONE_LINE = 0.75  # a line may shrink this far before it is broken into two
+_LINE = 1.75  # from line to line; this and the next two are relative to the letters
+_PAD_X, _PAD_Y = 0.7, 0.4
+_RADIUS = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
 class VisibleMark:
     """How the label looks. White letters on a dark plate are readable on any background.
 
-    ``size`` is the height of the letters relative to the height of the picture, ``margin`` the
-    distance from the border likewise, ``opacity`` that of the plate (the letters are opaque).
-    ``font`` is a TrueType file for scripts that the built-in font lacks, such as Chinese.
+    ``size`` is the height of the capital letters relative to the shorter side of the picture
+    (Chinese characters are 1.3 times as high), ``margin`` the distance from the border likewise,
+    ``opacity`` that of the plate (the letters are opaque). ``font`` is a TrueType file for scripts
+    that neither the built-in font nor ``strokes`` has.
     """
 
     text: str = "AI-generated"
     position: Position = "bottom-right"
-    size: float = 0.04
+    size: float = 0.03
     margin: float = 0.02
-    opacity: float = 0.6
+    opacity: float = 0.75
     font: Path | None = None
 
     def __post_init__(self) -> None:
@@ -46,103 +60,125 @@ class VisibleMark:
             raise UsageError(f"the visible mark needs one line of 1 to {_MAX_TEXT} characters")
         if self.position not in POSITIONS:
             raise UsageError(f"visible mark position: one of {', '.join(POSITIONS)}")
-        if not 0.02 <= self.size <= 0.2:
-            raise UsageError("visible mark size: 0.02 to 0.2 of the height of the picture")
+        if not SIZES[0] <= self.size <= SIZES[1]:
+            raise UsageError(
+                f"visible mark size: {SIZES[0]} to {SIZES[1]} of the shorter side of the picture"
+            )
         if not 0 <= self.margin <= 0.2:
-            raise UsageError("visible mark margin: 0 to 0.2 of the height of the picture")
-        if not 0.3 <= self.opacity <= 1:
-            raise UsageError("visible mark opacity: 0.3 to 1, or it cannot be read")
+            raise UsageError("visible mark margin: 0 to 0.2 of the shorter side of the picture")
+        if not OPACITIES[0] <= self.opacity <= OPACITIES[1]:
+            raise UsageError(
+                f"visible mark opacity: {OPACITIES[0]} to {OPACITIES[1]:g}; "
+                "below, it cannot be read on a bright background"
+            )
+
+    def check(self) -> None:
+        """Raises UsageError when the font cannot be read or lacks a character."""
+        Lettering(self.font).check(self.text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """A drawn mark: ``rgba`` ``uint8 [h,w,4]`` and where its upper left corner goes, in pixels."""
+    """A drawn mark: ``rgba`` ``uint8 [h,w,4]`` and where its upper left corner goes, in pixels.
+
+    ``lines`` is the text as it was broken, ``letters`` the height of its capitals in pixels.
+    """
 
     rgba: NDArray[np.uint8]
     x: int
     y: int
+    lines: tuple[str, ...]
+    letters: float
 
 
 def draw_label(mark: VisibleMark, *, width: int, height: int) -> Label:
-    """Draw ``mark`` for a picture of ``width`` × ``height``; it shrinks when it would not fit.
+    """Draw ``mark`` for a picture of ``width`` × ``height``.
 
-    Raises UsageError when the font lacks a character or cannot be read.
+    What is too wide shrinks a little, is then broken into two lines, and then shrinks as far as it
+    stays readable. Raises UsageError when it is too long even so, when the font lacks a character,
+    or when it cannot be read.
     """
-    text = mark.text.strip()
-    letters = max(_MIN_LETTERS, mark.size * height)
-    scale = float(_SUPERSAMPLING)
-    left, top, right, bottom = _box(_font(mark, letters * scale), text)
-    limit = _MAX_WIDTH * width * scale
-    padded = right - left + 1.2 * letters * scale
-    if padded > limit:
-        letters *= limit / padded
-    font = _font(mark, letters * scale)
-    _check_glyphs(font, text)
-    left, top, right, bottom = _box(font, text)
-    pad_x, pad_y = 0.5 * letters * scale, 0.32 * letters * scale
-    plate_width = _even((right - left + 2 * pad_x) / scale)
-    plate_height = _even((bottom - top + 2 * pad_y) / scale)
-    large = (int(plate_width * scale), int(plate_height * scale))
-    plate = Image.new("L", large, 0)
+    lettering = Lettering(mark.font)
+    text = " ".join(mark.text.split())
+    lettering.check(text)
+    lines, letters = _fit(text, lettering, mark.size, width=width, height=height)
+    plate_width, plate_height = map(_even, _extent(lines, lettering, letters))
+    unit = letters * _SUPERSAMPLING
+    large = (plate_width * _SUPERSAMPLING, plate_height * _SUPERSAMPLING)
+    plate, ink = Image.new("L", large, 0), Image.new("L", large, 0)
     ImageDraw.Draw(plate).rounded_rectangle(
-        (0, 0, large[0] - 1, large[1] - 1), radius=0.3 * letters * scale, fill=255
+        (0, 0, large[0] - 1, large[1] - 1), radius=_RADIUS * unit, fill=255
     )
-    ink = Image.new("L", large, 0)
-    corner = ((large[0] - right - left) / 2, (large[1] - bottom - top) / 2)
-    ImageDraw.Draw(ink).text(corner, text, fill=255, font=font)
-    small = (plate_width, plate_height)
-    plate_alpha = _shrink(plate, small) * mark.opacity
-    ink_alpha = _shrink(ink, small)
-    alpha = ink_alpha + plate_alpha * (1 - ink_alpha)
-    white = np.divide(ink_alpha, alpha, out=np.zeros_like(alpha), where=alpha > 0)
-    rgba = np.empty((plate_height, plate_width, 4), np.uint8)
+    pen = ImageDraw.Draw(ink)
+    first = (large[1] - (_height(len(lines)) - 2 * _PAD_Y) * unit) / 2 + ASCENT * unit
+    for number, line in enumerate(lines):
+        lettering.draw(
+            pen, line, x=(large[0] - lettering.width(line, unit)) / 2,
+            baseline=first + number * _LINE * unit, capital=unit,
+            least_stem=_LEAST_STEM * _SUPERSAMPLING,
+        )  # fmt: skip
+    rgba = _compose(_shrink(plate) * mark.opacity, _shrink(ink))
+    distance = _even(mark.margin * min(width, height))
+    vertical, _, horizontal = mark.position.partition("-")
+    x = _place(horizontal, distance, width - plate_width)
+    y = _place(vertical, distance, height - plate_height)
+    return Label(rgba=rgba, x=x, y=y, lines=lines, letters=letters)
+
+
+def _fit(
+    text: str, lettering: Lettering, size: float, *, width: int, height: int
+) -> tuple[tuple[str, ...], float]:
+    """The lines and the height of their capitals in pixels."""
+    shorter = min(width, height)
+    least = min(_LEAST_LETTERS, _LEAST_SHARE * shorter)
+    wanted = max(least, size * shorter)
+    found: tuple[tuple[str, ...], float] = ((text,), 0.0)
+    for lines, enough in (
+        ((text,), max(least, _ONE_LINE * wanted)),
+        (two_lines(text, lettering), least),
+    ):
+        wide, high = _extent(lines, lettering, 1.0)
+        letters = min(wanted, _MAX_WIDTH * width / wide, _MAX_WIDTH * height / high)
+        if letters >= enough:
+            return lines, letters
+        found = max(found, (lines, letters), key=lambda fit: fit[1])
+    # Round down: a text of that length is sure to fit.
+    room = int(len(text) * found[1] / least)
+    raise UsageError(
+        f"visible mark: {len(text)} characters cannot be read in a picture of {width}x{height}; "
+        f"use about {max(1, room)} at most, or a larger picture"
+    )
+
+
+def _extent(lines: tuple[str, ...], lettering: Lettering, letters: float) -> tuple[float, float]:
+    wide = max(lettering.width(line, letters) for line in lines)
+    return wide + 2 * _PAD_X * letters, _height(len(lines)) * letters
+
+
+def _height(lines: int) -> float:
+    return ASCENT + (lines - 1) * _LINE + DESCENT + 2 * _PAD_Y
+
+
+def _compose(plate: NDArray[np.float32], ink: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """White ``ink`` over a black ``plate`` (coverage ``[h,w]``, 0 to 1) as ``rgba``."""
+    alpha = ink + plate * (1 - ink)
+    white = np.divide(ink, alpha, out=np.zeros_like(alpha), where=alpha > 0)
+    rgba = np.empty((*ink.shape, 4), np.uint8)
     rgba[..., :3] = np.rint(255 * white)[..., None]
     rgba[..., 3] = np.rint(255 * alpha)
-    distance = _even(mark.margin * height)
-    x = _corner(mark.position.endswith("left"), distance, width - plate_width)
-    y = _corner(mark.position.startswith("top"), distance, height - plate_height)
-    return Label(rgba=rgba, x=x, y=y)
+    return rgba
 
 
-def _corner(near: bool, distance: int, room: int) -> int:
-    """An even coordinate, ``distance`` from one border if there is ``room``."""
-    place = max(0, min(distance, room) if near else room - distance)
+def _place(side: str, distance: int, room: int) -> int:
+    """An even coordinate: ``distance`` from the border of that name if there is ``room``."""
+    near = {"top": distance, "left": distance, "": room // 2}.get(side, room - distance)
+    place = max(0, min(near, room))
     return place - place % 2
 
 
-def _font(mark: VisibleMark, size: float) -> Any:
-    if mark.font is None:
-        return ImageFont.load_default(size)
-    try:
-        return ImageFont.truetype(str(mark.font), size)
-    except OSError as error:
-        raise UsageError(f"{mark.font}: is not a readable font file") from error
-
-
-def _check_glyphs(font: Any, text: str) -> None:
-    unknown = _picture(font, "\uffff")
-    missing = sorted({c for c in text if not c.isspace() and _picture(font, c) == unknown})
-    if missing:
-        raise UsageError(
-            f"visible mark: the font has no {' '.join(missing)}; give a font file that has it"
-        )
-
-
-def _picture(font: Any, character: str) -> tuple[tuple[int, ...], bytes]:
-    mask = font.getmask(character)
-    return mask.size, bytes(mask)
-
-
-def _box(font: Any, text: str) -> tuple[float, float, float, float]:
-    left, _, right, _ = font.getbbox(text)
-    # The height is that of tall and deep letters, so that the plate does not depend on the text.
-    _, top, _, bottom = font.getbbox("Ag")
-    _, high, _, deep = font.getbbox(text)
-    return left, min(top, high), right, max(bottom, deep)
-
-
-def _shrink(picture: Image.Image, size: tuple[int, int]) -> NDArray[np.float32]:
-    return np.asarray(picture.resize(size, Image.Resampling.BOX), np.float32) / 255
+def _shrink(picture: Image.Image) -> NDArray[np.float32]:
+    small = (picture.width // _SUPERSAMPLING, picture.height // _SUPERSAMPLING)
+    return np.asarray(picture.resize(small, Image.Resampling.BOX), np.float32) / 255
 
 
 def _even(value: float) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.progress import Progress, silent
@@ -225,7 +226,9 @@ def build_bank(
             np.asarray(cv2.min(matte, known), np.uint8)
             for matte, known in zip(mattes, clip.known, strict=True)
         ]
-    with ThreadPoolExecutor(workers) as pool:  # the longest first
+    # Many small products: with threads of its own for each, BLAS waits for itself on busy machines.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+        # The longest first.
         left_over = pool.submit(
             learn_residual_of, frames, sure, geometry, distance, keys, grid, inputs, workers
         )
