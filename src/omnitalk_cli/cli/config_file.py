@@ -9,14 +9,13 @@ Keys at the top hold for every command that has them, a table for the command it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from omnitalk_cli.errors import UsageError
-from omnitalk_cli.pipeline.settings import config_file
+from omnitalk_cli.pipeline.settings import config_file, did_you_mean
 
 
 def read_config(context: typer.Context, value: Path | None) -> Path | None:
@@ -58,7 +57,7 @@ def _defaults(document: dict[str, Any], context: typer.Context) -> dict[str, Any
     _check(shared, everything, "", context)
     for name, table in tables.items():
         if name not in commands:
-            raise UsageError(f"no command [{name}]{_closest(name, commands)}")
+            raise UsageError(f"no command [{name}]{did_you_mean(name, commands)}")
         _check(table, _options(commands[name]), f"[{name}] ", context)
     known = _options(context.command)
     mine = {**shared, **tables.get(context.info_name or "", {})}
@@ -80,7 +79,7 @@ def _check(
     for key, value in values.items():
         option = options.get(_flag(key))
         if option is None:
-            raise UsageError(f"{where}unknown key {key!r}{_closest(_flag(key), options)}")
+            raise UsageError(f"{where}unknown key {key!r}{did_you_mean(_flag(key), options)}")
         try:
             option.process_value(context, value)
         except typer.BadParameter as error:
@@ -89,10 +88,3 @@ def _check(
 
 def _flag(key: str) -> str:
     return key.replace("-", "_")
-
-
-def _closest(name: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0].replace('_', '-')!r}?" if close else ""

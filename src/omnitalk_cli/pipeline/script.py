@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -57,6 +58,45 @@ def read_script(source: Path | str, *, language: Literal["auto", "en", "zh"] = "
     if not any(segment.text for segment in segments):
         raise InputError(f"{name}: holds nothing that can be spoken; write at least one word")
     return Script(segments=segments, language=spoken, source_sha256=digest)
+
+
+def check_script(source: Path | str, *, language: Literal["auto", "en", "zh"] = "auto") -> Language:
+    """The language of a script, checked for what ``read_script`` refuses, at a small part of its
+    cost (some 10 µs a line instead of 1 ms). Raises what it raises.
+
+    Only what looks wrong is really read; a rare fault can stay hidden until ``read_script``.
+    """
+    text = _read(source) if isinstance(source, Path) else source.removeprefix("\ufeff")
+    foreign = {character for character in text if character > "\x7f"}
+    spoken: Language = "zh" if any(map(is_han, foreign)) else "en"
+    if language != "auto":
+        spoken = language
+    if _is_dubious(text, spoken) or not all(_is_spoken(character, spoken) for character in foreign):
+        read_script(source, language=language)
+    return spoken
+
+
+def _is_dubious(text: str, language: Language) -> bool:
+    if not any(map(str.isalnum, _PAUSE.sub("", text))):
+        return True
+    try:
+        for match in _PAUSE.finditer(text):
+            _pause(match)
+        if language == "zh":
+            for match in OVERRIDE.finditer(text):
+                check_override(match.group(1).strip(), match.group(2).strip().lower())
+    except InputError:
+        return True
+    return False
+
+
+@lru_cache(maxsize=8192)
+def _is_spoken(character: str, language: Language) -> bool:
+    try:
+        normalise(character, language)
+    except (InputError, UnicodeError):
+        return False
+    return not "\ud800" <= character <= "\udfff"
 
 
 def _read(path: Path) -> str:

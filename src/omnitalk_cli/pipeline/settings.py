@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,16 +81,24 @@ def check_device(name: str) -> str:
     return name
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'steps'?"`` when something in ``known`` is like ``name``, else ""."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0].replace('_', '-')!r}?" if close else ""
+
+
 def check_input(path: Path, what: str) -> Path:
     """``path`` when it is a readable file with something in it. Raises InputError otherwise."""
     try:
-        if not path.exists():
-            raise InputError(f"{path}: no such file; {what} is needed")
-        if not path.is_file():
+        if not stat.S_ISREG(path.stat().st_mode):
             raise InputError(f"{path}: is not a file; {what} is needed")
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:
             if not file.read(1):
                 raise InputError(f"{path}: is empty; {what} is needed")
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # Value: no path at all
+        raise InputError(f"{path}: no such file; {what} is needed") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({(error.strerror or '').lower()})") from error
     return path
