@@ -179,8 +179,11 @@ class BatchLedger(BatchReader):
         """
         self._begin()
         with self._store.reading() as database:
-            outputs = [self.folder / row[0] for row in database.execute("SELECT output FROM jobs")]
-        leftovers = find_leftovers({self.folder, *(output.parent for output in outputs)})
+            names = [row[0] for row in database.execute("SELECT output FROM jobs")]
+        folders = {name.rpartition("/")[0] for name in names}
+        leftovers = find_leftovers({self.folder, *(self.folder / folder for folder in folders)})
+        if not leftovers:
+            return []
         # Only now: whoever began after this look at the folders has no file among them.
         running = self._running()
         living = self._presence.living(row["holder"] for row in running)
@@ -189,7 +192,7 @@ class BatchLedger(BatchReader):
         }
         # The disk's own clock: the ledger on it was written a moment ago.
         now = self._store.path.stat().st_mtime
-        known = {output_key(output) for output in outputs}
+        known = {output_key(self.folder / name) for name in names}
         return remove_leftovers(leftovers, live=live, known=known, now=now)
 
     # --- what others do --------------------------------------------------------------------------
@@ -227,6 +230,7 @@ class BatchLedger(BatchReader):
     def _begin(self) -> Known:
         with self._beginning:
             if self._known is None:
+                self._store.check()
                 self._presence.join()
                 self._known = Known(self._store)
             return self._known
