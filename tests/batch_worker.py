@@ -1,6 +1,7 @@
 """A run of a batch with small work, as a process of its own: FOLDER ROWS SECONDS_PER_ROW.
 
-Tells what it does in ``events.log`` beside the folder, one line per step and process.
+Begins when a line comes on stdin. Tells what it does in ``events.log`` beside the folder, a line
+for each step.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def main(folder: Path, count: int, seconds: float) -> None:
     table = {job.id: job for job in jobs(folder, count)}
     with BatchLedger(folder) as ledger:
         print("open", flush=True)
+        sys.stdin.readline()
         ledger.sweep()
         ledger.enter(table.values())
         waiting = list(table)

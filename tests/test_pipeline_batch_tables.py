@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnitalk_cli.errors import WorkError
@@ -66,6 +66,7 @@ def test_a_line_is_a_row(tmp_path: Path) -> None:
     assert lines[0]["message"] == "one\r\ntwo\rthree\nfour"
 
 
+@settings(max_examples=40)
 @given(st.lists(st.text(), max_size=5))
 def test_any_text_is_kept(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     folder = tmp_path_factory.mktemp("tables")
