@@ -76,12 +76,14 @@ class Browser:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._out.close()  # the browser ends when its pipe does
+        self._session = ""
         try:
+            self.call("Browser.close")
             self._process.wait(10)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, OSError, queue.Empty):
             self._process.kill()
             self._process.wait()
+        self._out.close()
 
     def _listen(self) -> None:
         waiting = b""
@@ -115,11 +117,17 @@ class Browser:
         self.call("Page.navigate", url=address)
         self.until(lambda: bool(self.seen("Page.loadEventFired")))
 
+    def reload(self) -> None:
+        """Load the page again."""
+        self.events.clear()
+        self.call("Page.reload")
+        self.until(lambda: bool(self.seen("Page.loadEventFired")))
+
     def run(self, script: str, *, gesture: bool = False) -> Any:
         """The value of an expression in the page (promises are awaited); ``gesture``: as a user."""
         result = self.call(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True,
-            userGesture=gesture,
+            userGesture=gesture, allowUnsafeEvalBlockedByCSP=False,
         )  # fmt: skip
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
@@ -184,5 +192,7 @@ class Browser:
         return told
 
     def requests(self) -> list[str]:
-        """The addresses of everything that the page asked for."""
-        return [event["request"]["url"] for event in self.seen("Network.requestWillBeSent")]
+        """The addresses of everything that the page asked for and was not kept from."""
+        kept = {e["requestId"] for e in self.seen("Network.loadingFailed") if "blockedReason" in e}
+        sent = self.seen("Network.requestWillBeSent")
+        return [event["request"]["url"] for event in sent if event["requestId"] not in kept]

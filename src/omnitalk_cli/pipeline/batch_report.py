@@ -71,7 +71,7 @@ def report_row(job: Job, result: JobResult, *, run_started: str = "") -> ReportR
 
 def excerpt(text: str) -> str:
     """The first 120 characters of ``text``, on one line."""
-    line = " ".join(text[: 4 * EXCERPT].split())
+    line = " ".join(text.split())
     return line if len(line) <= EXCERPT else line[: EXCERPT - 1].rstrip() + "…"
 
 

@@ -15,7 +15,6 @@ const LOUD = 8; // dB under full scale: its top
 for (const [index, row] of rows.entries()) {
   row.index = index;
   row.total = (row.times || []).reduce((sum, value) => sum + value, 0);
-  row.loudness = row.curve ? meanLevel(row.curve) : undefined;
 }
 const longest = percentile(rows.map((row) => row.total).filter((value) => value > 0), 0.95);
 
@@ -87,9 +86,14 @@ function levels(curve) {
   return Array.from(curve, (letter) => LEVELS.indexOf(letter) - LEVELS.length + 1);
 }
 
-function meanLevel(curve) {
-  const power = levels(curve).reduce((sum, level) => sum + 10 ** (level / 10), 0) / curve.length;
-  return 10 * Math.log10(power);
+// Mean level in dB of full scale; undefined without sound. Reckoned when it is asked for.
+function loudness(row) {
+  if (!row.curve) return undefined;
+  if (row.loudness === undefined) {
+    const power = levels(row.curve).reduce((sum, level) => sum + 10 ** (level / 10), 0);
+    row.loudness = 10 * Math.log10(power / row.curve.length);
+  }
+  return row.loudness;
 }
 
 // Pictures. They stand behind the scripts in the file, in blocks of rows, read when needed.
@@ -137,7 +141,7 @@ function outline(row) {
   return draw(
     "svg",
     { class: "outline", viewBox: "0 0 119 24", preserveAspectRatio: "none", role: "img",
-      "aria-label": `Sound, ${Math.round(row.loudness)} decibels on average` },
+      "aria-label": `Sound, ${Math.round(loudness(row))} decibels on average` },
     draw("path", { d: `M${top.join("L")}L${low.join("L")}Z` }),
   );
 }

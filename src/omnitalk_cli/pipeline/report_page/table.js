@@ -14,7 +14,7 @@ const columns = {
   text: { title: "Text", value: (row) => row.message || row.text, show: textCell },
   status: { title: "Status", value: (row) => rank[row.status], show: statusMark },
   length: { title: "Length", value: (row) => row.seconds, show: (row) => row.seconds && duration(row.seconds) },
-  sound: { title: "Sound", value: (row) => row.loudness, show: outline },
+  sound: { title: "Sound", value: loudness, show: outline },
   time: { title: "Time", value: (row) => row.total || undefined, show: timeBar },
   seed: { title: "Seed", value: (row) => Number(row.seed), show: (row) => String(row.seed) },
   mark: { title: "Mark", value: (row) => row.mark, show: (row) => visible(row.mark) },
@@ -189,6 +189,7 @@ frame();
 recall();
 choose();
 render();
+performance.mark("rows shown");
 // The pictures come behind this script.
 document.addEventListener("DOMContentLoaded", () => render());
 

@@ -28,7 +28,6 @@ function load(row, play) {
   byId("screen").hidden = !row.url && !row.missing;
   if (!row.url) {
     unload();
-    video.hidden = true;
     fault(row.missing ? [`${visible(row.name)} is not beside this report any more.`] : []);
     return;
   }
