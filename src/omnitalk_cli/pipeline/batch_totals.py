@@ -52,7 +52,7 @@ class Totals:
         """What the page says about the batch before any script has run."""
         return {
             "headline": self._headline(),
-            "per_hour": f"{self.rows_per_hour:.0f}" if self.rows_per_hour else "–",
+            "per_hour": _rate(self.rows_per_hour),
             "video": spoken(self.video_seconds),
             "elapsed": spoken(self.elapsed),
             "started": self.started,
@@ -65,14 +65,20 @@ class Totals:
         if not self.rows:
             return "The batch has no rows."
         there = self.counts["done"] + self.counts["skipped"]
-        told = f"{there:,} of {self.rows:,} videos are there"
+        told = f"{there:,} of {self.rows:,} row{'s are' if self.rows > 1 else ' is'} done"
         if self.counts["skipped"]:
             told += f" ({self.counts['skipped']:,} from earlier runs)"
-        if failed := self.counts["failed"]:
-            told += f", {failed:,} row{'s' if failed > 1 else ''} failed"
+        if self.counts["failed"]:
+            told += f", {self.counts['failed']:,} failed"
         if to_do := self.counts["running"] + self.counts["pending"]:
             told += f", {to_do:,} to do"
         return told + "."
+
+
+def _rate(per_hour: float) -> str:
+    if not per_hour:
+        return "–"
+    return f"{per_hour:,.0f}" if per_hour >= 10 else f"{per_hour:.1f}"
 
 
 def spoken(seconds: float) -> str:
