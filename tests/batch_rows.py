@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omnitalk_cli.pipeline.batch_claims import Claim
-from omnitalk_cli.pipeline.batch_ledger import BatchLedger
-from omnitalk_cli.pipeline.batch_reader import BatchReader
-from omnitalk_cli.pipeline.jobs import Job, JobResult
+from omnitalk_cli.batch.claims import Claim
+from omnitalk_cli.batch.jobs import Job, JobResult
+from omnitalk_cli.batch.ledger import BatchLedger
+from omnitalk_cli.batch.reader import BatchReader
 
 
 def make_job(folder: Path, name: str = "a", line: int = 2, output: str = "") -> Job:

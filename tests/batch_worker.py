@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+from omnitalk_cli.batch.jobs import Job, JobResult
+from omnitalk_cli.batch.ledger import BatchLedger
 from omnitalk_cli.media.files import part_path
-from omnitalk_cli.pipeline.batch_ledger import BatchLedger
-from omnitalk_cli.pipeline.jobs import Job, JobResult
 
 
 def jobs(folder: Path, count: int) -> list[Job]:

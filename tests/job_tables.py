@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from omnitalk_cli.batch.job_table import Checked, check_table
+from omnitalk_cli.batch.table import read_rows
 from omnitalk_cli.cli.batch_columns import batch_columns, refused_columns
-from omnitalk_cli.pipeline.job_table import Checked, check_table
-from omnitalk_cli.pipeline.table import read_rows
 
 Check = Callable[..., Checked]
 

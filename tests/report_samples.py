@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from media_samples import gradient_frames
+from omnitalk_cli.batch.jobs import JobResult
 from omnitalk_cli.media.encode import VideoWriter
-from omnitalk_cli.pipeline.jobs import JobResult
 from omnitalk_cli.types import SAMPLE_RATE
 
 STARTED, FINISHED = "2026-03-01T10:00:00+00:00", "2026-03-01T11:30:00+00:00"

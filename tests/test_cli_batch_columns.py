@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from omnitalk_cli.batch.job_cells import OWN
+from omnitalk_cli.batch.job_rows import EXTRACTION, NO_EFFECT_WITH_AUDIO
 from omnitalk_cli.cli import batch_columns as module
 from omnitalk_cli.cli.app import app
 from omnitalk_cli.cli.batch_columns import batch_columns, batch_defaults, refused_columns
 from omnitalk_cli.cli.generate import generate
 from omnitalk_cli.errors import InputError, OmnitalkError, UsageError
-from omnitalk_cli.pipeline.job_cells import OWN
-from omnitalk_cli.pipeline.job_rows import EXTRACTION, NO_EFFECT_WITH_AUDIO
 
 
 def test_every_option_of_generate_is_a_column_or_refused() -> None:

@@ -14,7 +14,7 @@ from omnitalk_cli.cli.commands import PanelCommand
 from omnitalk_cli.errors import UsageError
 from omnitalk_cli.pipeline.settings import check_input
 
-# Parameters of generate that a table has in its own way (see pipeline.job_table).
+# Parameters of generate that a table has in its own way (see batch.job_table).
 _OWN = frozenset({"ref", "text", "say", "audio"})
 
 # Parameters that hold for the whole run, and why a row cannot have them.
@@ -90,7 +90,7 @@ def _parse(option: Any, context: typer.Context, base: Path, cell: str) -> Any:
 
 
 def _beside(base: Path, name: str) -> Path:
-    from omnitalk_cli.pipeline.job_rows import resolve
+    from omnitalk_cli.batch.job_rows import resolve
 
     return resolve(name, base)
 

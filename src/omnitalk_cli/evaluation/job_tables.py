@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from omnitalk_cli.pipeline.job_table import check_table
-from omnitalk_cli.pipeline.table import read_rows
+from omnitalk_cli.batch.job_table import check_table
+from omnitalk_cli.batch.table import read_rows
 
 HEADER = ("id", "ref", "text", "lang", "steps", "cfg-video", "seed", "fps", "visible_mark")
 CLIPS = 20

@@ -8,7 +8,7 @@ import sqlite3
 from datetime import UTC, datetime
 from typing import Any
 
-from omnitalk_cli.pipeline.jobs import JobResult
+from omnitalk_cli.batch.jobs import JobResult
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(JobResult))
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from job_tables import Check, checker_in, make_folder
+from omnitalk_cli.batch import job_rows
+from omnitalk_cli.batch.job_table import check_table, problem_lines, table_folder
+from omnitalk_cli.batch.jobs import seed_of
+from omnitalk_cli.batch.table import Row
 from omnitalk_cli.errors import InputError
-from omnitalk_cli.pipeline import job_rows
-from omnitalk_cli.pipeline.job_table import check_table, problem_lines, table_folder
-from omnitalk_cli.pipeline.jobs import seed_of
 from omnitalk_cli.pipeline.script import check_script, read_script
-from omnitalk_cli.pipeline.table import Row
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from job_tables import Check, checker_in, make_folder
+from omnitalk_cli.batch.job_names import LONGEST_NAME, NameTemplate, name_fault, name_key
+from omnitalk_cli.batch.job_table import problem_lines
 from omnitalk_cli.errors import UsageError
-from omnitalk_cli.pipeline.job_names import LONGEST_NAME, NameTemplate, name_fault, name_key
-from omnitalk_cli.pipeline.job_table import problem_lines
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from omnitalk_cli.batch.claims import Asked, Claim, Known, judge
+from omnitalk_cli.batch.jobs import Job, JobResult
+from omnitalk_cli.batch.presence import Presence
+from omnitalk_cli.batch.reader import BatchReader, pages
+from omnitalk_cli.batch.records import ending, plain
+from omnitalk_cli.batch.sweep import find_leftovers, output_key, remove_leftovers
 from omnitalk_cli.errors import WorkError
-from omnitalk_cli.pipeline.batch_claims import Asked, Claim, Known, judge
-from omnitalk_cli.pipeline.batch_presence import Presence
-from omnitalk_cli.pipeline.batch_reader import BatchReader, pages
-from omnitalk_cli.pipeline.batch_records import ending, plain
-from omnitalk_cli.pipeline.batch_sweep import find_leftovers, output_key, remove_leftovers
-from omnitalk_cli.pipeline.jobs import Job, JobResult
 from omnitalk_cli.weights.store import sha256
 
 _PAGE = 5000  # rows that are entered at once
@@ -31,7 +31,7 @@ class BatchLedger(BatchReader):
     """The ledger as a run works with it, a context manager; errors are those of ``BatchReader``.
 
     Reading needs no more than the file; the first claim enters this run in it. ``clock`` counts
-    seconds for the leases of runs on other machines (``batch_holders``).
+    seconds for the leases of runs on other machines (``holders``).
     """
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:

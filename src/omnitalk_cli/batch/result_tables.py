@@ -17,10 +17,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from omnitalk_cli.batch.jobs import JobResult
+from omnitalk_cli.batch.records import COLUMNS
 from omnitalk_cli.errors import WorkError
 from omnitalk_cli.media.files import atomic_output
-from omnitalk_cli.pipeline.batch_records import COLUMNS
-from omnitalk_cli.pipeline.jobs import JobResult
 
 CSV_FILE = "results.csv"
 JSONL_FILE = "results.jsonl"

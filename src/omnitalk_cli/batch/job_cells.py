@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from omnitalk_cli.batch.table import Row, Value
 from omnitalk_cli.pipeline.settings import did_you_mean
-from omnitalk_cli.pipeline.table import Row, Value
 
 SCRIPTS = ("text", "say", "text_file", "audio")  # exactly one of them is given
 OWN = ("id", "ref", *SCRIPTS)

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from omnitalk_cli.batch.holders import BEAT_SECONDS, Holder, Watch
+from omnitalk_cli.batch.store import Store
 from omnitalk_cli.errors import OmnitalkError
-from omnitalk_cli.pipeline.batch_holders import BEAT_SECONDS, Holder, Watch
-from omnitalk_cli.pipeline.batch_store import Store
 
 _FREE = "UPDATE jobs SET state = 'pending', holder = '' WHERE state = 'running' AND holder = ?"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from batch_rows import ask, done, make_job, result
+from omnitalk_cli.batch import holders as batch_holders
+from omnitalk_cli.batch.claims import Claim
+from omnitalk_cli.batch.ledger import BatchLedger
 from omnitalk_cli.media.files import part_path
-from omnitalk_cli.pipeline import batch_holders
-from omnitalk_cli.pipeline.batch_claims import Claim
-from omnitalk_cli.pipeline.batch_ledger import BatchLedger
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions and limits")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from batch_rows import ask, done, make, make_job, result
+from omnitalk_cli.batch.claims import Claim
+from omnitalk_cli.batch.jobs import JobResult
+from omnitalk_cli.batch.ledger import BatchLedger
 from omnitalk_cli.errors import WorkError
-from omnitalk_cli.pipeline.batch_claims import Claim
-from omnitalk_cli.pipeline.batch_ledger import BatchLedger
-from omnitalk_cli.pipeline.jobs import JobResult
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from omnitalk_cli.batch.fingerprint import ContentHashes, fingerprint_of
+from omnitalk_cli.batch.jobs import Job
 from omnitalk_cli.errors import InputError
-from omnitalk_cli.pipeline.fingerprint import ContentHashes, fingerprint_of
-from omnitalk_cli.pipeline.jobs import Job
 from omnitalk_cli.weights import store
 
 OPTIONS = {"seed": 1, "lang": "en", "cfg_video": 0.0, "speed": None}

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnitalk_cli.errors import WorkError
-from omnitalk_cli.pipeline import batch_report
-from omnitalk_cli.pipeline.batch_report import (
+from omnitalk_cli.batch import report as batch_report
+from omnitalk_cli.batch.jobs import Job
+from omnitalk_cli.batch.previews import LEVELS
+from omnitalk_cli.batch.report import (
     PREVIEWS_FILE,
     ReportRow,
     excerpt,
@@ -24,9 +25,8 @@ from omnitalk_cli.pipeline.batch_report import (
     report_row,
     write_report,
 )
-from omnitalk_cli.pipeline.batch_totals import spoken, totals_of
-from omnitalk_cli.pipeline.jobs import Job
-from omnitalk_cli.pipeline.previews import LEVELS
+from omnitalk_cli.batch.totals import spoken, totals_of
+from omnitalk_cli.errors import WorkError
 from report_samples import FINISHED, HOSTILE, STARTED, make_talk, result
 
 

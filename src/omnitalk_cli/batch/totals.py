@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from omnitalk_cli.pipeline.jobs import JobResult
+from omnitalk_cli.batch.jobs import JobResult
 
 STATUSES = ("done", "skipped", "failed", "running", "pending")
 

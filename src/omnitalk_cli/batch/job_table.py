@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnitalk_cli.pipeline.job_cells import OWN, Problem
-from omnitalk_cli.pipeline.job_names import NameTemplate
-from omnitalk_cli.pipeline.job_rows import NEEDED, Parser, RowChecker
-from omnitalk_cli.pipeline.jobs import Job
+from omnitalk_cli.batch.job_cells import OWN, Problem
+from omnitalk_cli.batch.job_names import NameTemplate
+from omnitalk_cli.batch.job_rows import NEEDED, Parser, RowChecker
+from omnitalk_cli.batch.jobs import Job
+from omnitalk_cli.batch.table import Row
 from omnitalk_cli.pipeline.settings import check_input
-from omnitalk_cli.pipeline.table import Row
 
 LISTED = 200  # problems, in problem_lines
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TextIO
 
+from omnitalk_cli.batch.table_lines import HEADER_HINT, Lines, opened
 from omnitalk_cli.errors import InputError
-from omnitalk_cli.pipeline.table_lines import HEADER_HINT, Lines, opened
 
 Format = Literal["auto", "csv", "tsv", "jsonl"]
 Value = str | int | float | bool | None

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from browser import Browser, find_browser
-from omnitalk_cli.pipeline import previews
-from omnitalk_cli.pipeline.batch_report import ReportRow, write_report
-from omnitalk_cli.pipeline.previews import Preview, PreviewStore
+from omnitalk_cli.batch import previews
+from omnitalk_cli.batch.previews import Preview, PreviewStore
+from omnitalk_cli.batch.report import ReportRow, write_report
 from report_samples import FINISHED, HOSTILE, STARTED, make_talk, result
 
 pytestmark = pytest.mark.slow

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omnitalk_cli.batch import table, table_lines
+from omnitalk_cli.batch.table import Row, read_rows
 from omnitalk_cli.errors import InputError
-from omnitalk_cli.pipeline import table, table_lines
-from omnitalk_cli.pipeline.table import Row, read_rows
 
 PLAIN = [{"id": "a", "text": "one"}, {"id": "b", "text": "two"}]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from batch_rows import ask, make, make_job, result
+from omnitalk_cli.batch.ledger import BatchLedger
+from omnitalk_cli.batch.reader import LEDGER_FILE
 from omnitalk_cli.errors import SetupError, WorkError
-from omnitalk_cli.pipeline.batch_ledger import BatchLedger
-from omnitalk_cli.pipeline.batch_reader import LEDGER_FILE
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions and limits")
 
@@ -108,7 +108,7 @@ def test_a_limit_on_file_size_is_one_line(out: Path) -> None:
     code = (
         "import resource, sys; from pathlib import Path\n"
         "from omnitalk_cli.errors import WorkError\n"
-        "from omnitalk_cli.pipeline.batch_ledger import BatchLedger\n"
+        "from omnitalk_cli.batch.ledger import BatchLedger\n"
         "from batch_rows import make_job\n"
         "out = Path(sys.argv[1])\n"
         "with BatchLedger(out) as ledger:\n"

@@ -9,10 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar, get_args
 
+from omnitalk_cli.batch.jobs import JobResult, State
+from omnitalk_cli.batch.records import plain, result_of
+from omnitalk_cli.batch.store import Store
 from omnitalk_cli.errors import SetupError
-from omnitalk_cli.pipeline.batch_records import plain, result_of
-from omnitalk_cli.pipeline.batch_store import Store
-from omnitalk_cli.pipeline.jobs import JobResult, State
 
 LEDGER_FILE = "batch.sqlite3"
 

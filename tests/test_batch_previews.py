@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from media_samples import make_video
-from omnitalk_cli.pipeline import previews
-from omnitalk_cli.pipeline.previews import LEVELS, Preview, PreviewStore, loudness_curve
+from omnitalk_cli.batch import previews
+from omnitalk_cli.batch.previews import LEVELS, Preview, PreviewStore, loudness_curve
 from report_samples import make_talk
 
 # Loudness

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import batch_worker
-from omnitalk_cli.pipeline.batch_ledger import BatchLedger
+from omnitalk_cli.batch.ledger import BatchLedger
 
 WORKER = Path(batch_worker.__file__)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from omnitalk_cli.batch.job_cells import OWN, SCRIPTS, Cells, Draft, Problem
+from omnitalk_cli.batch.job_names import LONGEST_ID, NameTemplate, name_fault, name_key, shown
+from omnitalk_cli.batch.jobs import Job, seed_of
+from omnitalk_cli.batch.table import Row
 from omnitalk_cli.errors import InputError, OmnitalkError, UsageError
-from omnitalk_cli.pipeline.job_cells import OWN, SCRIPTS, Cells, Draft, Problem
-from omnitalk_cli.pipeline.job_names import LONGEST_ID, NameTemplate, name_fault, name_key, shown
-from omnitalk_cli.pipeline.jobs import Job, seed_of
 from omnitalk_cli.pipeline.script import check_script
 from omnitalk_cli.pipeline.settings import check_input
-from omnitalk_cli.pipeline.table import Row
 
 Parser = Callable[[str], Any]
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omnitalk_cli.batch.jobs import Job
 from omnitalk_cli.errors import InputError
-from omnitalk_cli.pipeline.jobs import Job
 from omnitalk_cli.weights import store
 
 _FORMAT = 1  # a new number makes every row of every batch again

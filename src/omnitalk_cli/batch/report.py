@@ -20,16 +20,16 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
+from omnitalk_cli.batch.jobs import Job, JobResult
+from omnitalk_cli.batch.previews import Preview, PreviewStore
+from omnitalk_cli.batch.totals import Totals, finite, parse_time, totals_of
 from omnitalk_cli.media.files import atomic_output
-from omnitalk_cli.pipeline.batch_totals import Totals, finite, parse_time, totals_of
-from omnitalk_cli.pipeline.jobs import Job, JobResult
-from omnitalk_cli.pipeline.previews import Preview, PreviewStore
 from omnitalk_cli.progress import Progress, silent
 
 PREVIEWS_FILE = "previews.sqlite3"
 EXCERPT = 120
 
-_PAGE = resources.files("omnitalk_cli.pipeline") / "report_page"
+_PAGE = resources.files("omnitalk_cli.batch") / "report_page"
 _SCRIPTS = ("rows.js", "table.js", "viewer.js")
 _EXACT = 2**53  # JavaScript rounds larger whole numbers
 _BLOCK = 250  # rows whose pictures are read at once

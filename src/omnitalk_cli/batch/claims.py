@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from omnitalk_cli.pipeline.batch_records import now, plain
-from omnitalk_cli.pipeline.batch_store import Store
-from omnitalk_cli.pipeline.jobs import Job
+from omnitalk_cli.batch.jobs import Job
+from omnitalk_cli.batch.records import now, plain
+from omnitalk_cli.batch.store import Store
 from omnitalk_cli.weights import store as weights
 
 Claim = Literal["run", "done", "failed", "taken"]

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnitalk_cli.errors import WorkError
-from omnitalk_cli.pipeline.batch_records import COLUMNS
-from omnitalk_cli.pipeline.batch_tables import (
+from omnitalk_cli.batch.jobs import JobResult
+from omnitalk_cli.batch.records import COLUMNS
+from omnitalk_cli.batch.result_tables import (
     CSV_FILE,
     JSONL_FILE,
     ResultTables,
     cell,
     write_tables,
 )
-from omnitalk_cli.pipeline.jobs import JobResult
+from omnitalk_cli.errors import WorkError
 
 
 def row(name: str = "a", **more: object) -> JobResult:

@@ -1,0 +1,1 @@
+"""Many jobs: their table, their ledger, the runs over them, and the report."""
