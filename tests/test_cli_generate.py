@@ -15,6 +15,7 @@ from omnitalk_cli.cli import stages
 from omnitalk_cli.cli import synth as synth_module
 from omnitalk_cli.cli.app import app
 from omnitalk_cli.errors import InputError, SetupError, UsageError
+from omnitalk_cli.pipeline import request
 from omnitalk_cli.types import Performance, Script, Segment, SegmentTime, Take
 
 SCRIPT = Script(segments=(Segment(text="Hi.", pause_after=0),), language="en", source_sha256="0")
@@ -142,12 +143,12 @@ def test_synth_writes_a_performance_that_inspect_reads(
 def test_transcript_may_be_a_file(tmp_path: Path) -> None:
     file = tmp_path / "said.txt"
     file.write_text("\ufeffIt was said.\n", encoding="utf-8")
-    assert stages.reference_text(str(file)) == "It was said."
-    assert stages.reference_text("It was said.") == "It was said."
-    assert stages.reference_text(None) is None
+    assert request.reference_text(str(file)) == "It was said."
+    assert request.reference_text("It was said.") == "It was said."
+    assert request.reference_text(None) is None
     file.write_bytes(b"\xff\xfe\xff")
     with pytest.raises(InputError, match="UTF-8"):
-        stages.reference_text(str(file))
+        request.reference_text(str(file))
 
 
 def test_features_file_takes_no_extraction_options(tmp_path: Path) -> None:
@@ -160,13 +161,13 @@ def test_features_file_takes_no_extraction_options(tmp_path: Path) -> None:
 def test_options_are_checked_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("omnitalk_cli.weights.store.find_weights", lambda name: Path(name))
     with pytest.raises(UsageError, match="even"):
-        stages.video_options(overwrite=False, options={"size": 333})
+        request.video_options(overwrite=False, options={"size": 333})
     with pytest.raises(UsageError, match="visible mark"):
-        stages.video_options(overwrite=False, options={"visible_mark": "x" * 200})
+        request.video_options(overwrite=False, options={"visible_mark": "x" * 200})
     with pytest.raises(SetupError, match="ffmpeg"):
-        stages.video_options(overwrite=False, options={"ffmpeg": "no-such-program"})
+        request.video_options(overwrite=False, options={"ffmpeg": "no-such-program"})
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SetupError, match="cuda"):
-        stages.speech_options(model="tiny", device="cuda", dtype="auto", options={})
+        request.speech_options(model="tiny", device="cuda", dtype="auto", options={})
     with pytest.raises(UsageError, match="steps"):
-        stages.speech_options(model="tiny", device="cpu", dtype="auto", options={"steps": 0})
+        request.speech_options(model="tiny", device="cpu", dtype="auto", options={"steps": 0})

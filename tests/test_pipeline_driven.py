@@ -22,7 +22,7 @@ from omnitalk_cli.dit.flow import interpolate
 from omnitalk_cli.dit.model import Condition, DualBranchDiT
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.face.codes import EXPRESSION
-from omnitalk_cli.pipeline import production
+from omnitalk_cli.pipeline import production, workshop
 from omnitalk_cli.pipeline.driven import (
     LONGEST_SECONDS,
     Recording,
@@ -264,7 +264,7 @@ def test_the_video_gets_the_recording_itself(
             return (np.zeros((512, 512, 3), np.uint8) for _ in codes)
 
     monkeypatch.setattr(production, "VideoWriter", Writer)
-    monkeypatch.setattr(production, "make_renderer", lambda name, **options: Renderer())
+    monkeypatch.setattr(workshop, "make_renderer", lambda name, **options: Renderer())
     samples = speech(1.0)
     performance = Performance(
         mel=recording_mel(samples), codes=np.zeros((94, 61), np.float32), segments=(),

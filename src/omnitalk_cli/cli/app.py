@@ -8,6 +8,7 @@ import typer
 
 from omnitalk_cli import __version__
 from omnitalk_cli.cli import (
+    batch,
     bench,
     corpus,
     doctor,
@@ -61,6 +62,7 @@ def _program(
 
 for _name, _function in (
     ("generate", generate.generate),
+    ("batch", batch.batch),
     ("extract", extract.extract),
     ("synth", synth.synth),
     ("render", render.render),

@@ -14,7 +14,8 @@ from omnitalk_cli.errors import OmnitalkError
 
 # Headings of the help, in this order: arguments come first, what every command shares last.
 PANELS = (
-    "Arguments", "Reference", "Script", "Speech and motion", "Video", "Marks", "Training", "Run",
+    "Arguments", "Batch", "Reference", "Script", "Speech and motion", "Video", "Marks", "Training",
+    "Run",
 )  # fmt: skip
 
 

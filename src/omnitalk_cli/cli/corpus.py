@@ -9,8 +9,8 @@ import typer
 
 from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
-from omnitalk_cli.cli.stages import given
 from omnitalk_cli.errors import UsageError
+from omnitalk_cli.pipeline.request import given
 from omnitalk_cli.pipeline.settings import check_input
 
 

@@ -9,7 +9,8 @@ import typer
 
 from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
-from omnitalk_cli.cli.stages import get_reference, given, reference_options
+from omnitalk_cli.cli.stages import get_reference
+from omnitalk_cli.pipeline.request import given, reference_options
 from omnitalk_cli.pipeline.settings import check_input, check_output, make_folder, plain_name
 
 

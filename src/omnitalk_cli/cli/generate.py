@@ -10,17 +10,19 @@ from omnitalk_cli.cli import driven
 from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
 from omnitalk_cli.cli.stages import (
-    check_frame,
     get_reference,
-    given,
     perform,
     produce,
     read_script,
-    reference_options,
     script_name,
     script_source,
-    speech_options,
     take_lines,
+)
+from omnitalk_cli.pipeline.request import (
+    check_frame,
+    given,
+    reference_options,
+    speech_options,
     video_options,
 )
 from omnitalk_cli.pipeline.settings import (

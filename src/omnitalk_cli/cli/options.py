@@ -15,7 +15,7 @@ from omnitalk_cli.cli.commands import PANELS
 from omnitalk_cli.cli.config_file import read_config
 from omnitalk_cli.pipeline.settings import RANGES, check_device
 
-_, REFERENCE, SCRIPT, SPEECH, VIDEO, MARKS, TRAINING, COMMON = PANELS
+_, BATCH, REFERENCE, SCRIPT, SPEECH, VIDEO, MARKS, TRAINING, COMMON = PANELS
 
 
 def option(

@@ -9,15 +9,8 @@ import typer
 
 from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
-from omnitalk_cli.cli.stages import (
-    check_frame,
-    get_reference,
-    given,
-    produce,
-    reference_options,
-    take_lines,
-    video_options,
-)
+from omnitalk_cli.cli.stages import get_reference, produce, take_lines
+from omnitalk_cli.pipeline.request import check_frame, given, reference_options, video_options
 from omnitalk_cli.pipeline.settings import check_input, check_output, make_folder, plain_name
 
 

@@ -8,15 +8,8 @@ from typing import Annotated
 from omnitalk_cli.cli import driven
 from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
-from omnitalk_cli.cli.stages import (
-    get_reference,
-    given,
-    perform,
-    read_script,
-    reference_options,
-    script_source,
-    speech_options,
-)
+from omnitalk_cli.cli.stages import get_reference, perform, read_script, script_source
+from omnitalk_cli.pipeline.request import given, reference_options, speech_options
 from omnitalk_cli.pipeline.settings import (
     PERFORMANCE_SUFFIX,
     check_input,

@@ -27,6 +27,7 @@ from omnitalk_cli.pipeline.devices import choose_device
 from omnitalk_cli.pipeline.framing import Frame, Framing, View, frame_of
 from omnitalk_cli.pipeline.marking import LAYERS, Marking, choose_identity
 from omnitalk_cli.pipeline.synthesis import resample_codes
+from omnitalk_cli.pipeline.workshop import Workshop
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.provenance.labels import (
     DEFAULT_PROFILE,
@@ -36,7 +37,7 @@ from omnitalk_cli.provenance.labels import (
     labels_for,
 )
 from omnitalk_cli.provenance.visible import Position, VisibleMark
-from omnitalk_cli.render.renderers import check_renderer, make_renderer
+from omnitalk_cli.render.renderers import check_renderer
 from omnitalk_cli.speech.source import SourceVocoder
 from omnitalk_cli.speech.vocoder import Vocoder
 from omnitalk_cli.speech.vocoder import load_vocoder as load_vocos
@@ -125,19 +126,22 @@ def produce(
     options: ProductionOptions,
     *,
     sound: Float | None = None,
+    workshop: Workshop | None = None,
     progress: Progress = silent,
     notes: Callable[[str], None] = lambda line: None,
 ) -> Take:
     """Renders ``performance`` with the reference's looks into ``output`` (MP4).
 
     ``sound`` ``[S]`` (24 kHz mono), the recording that the performance follows, is put under the
-    pictures instead of vocoding the mel; only the audio mark is added to it.
+    pictures instead of vocoding the mel; only the audio mark is added to it. ``workshop`` keeps
+    vocoder and bank for the next video.
 
     The file appears whole or not at all. Raises UsageError when it exists and may not be
     overwritten, InputError when the reference lacks what the view needs, SetupError when ffmpeg,
     the vocoder's weights, the device or a place for keys and ledger are missing, WorkError when
     writing fails.
     """
+    workshop = workshop or Workshop()
     check_writable(output, overwrite=options.overwrite)
     ffmpeg = find_ffmpeg(options.ffmpeg)
     device = choose_device(options.device)
@@ -151,14 +155,16 @@ def produce(
                 f"the sound is made again from the mel of {recording}; "
                 "`omnitalk generate --audio` keeps the recording itself"
             )
-        audio = vocode(performance, load_vocoder(options.vocoder), progress=progress)
+        audio = vocode(performance, workshop.vocoder(options.vocoder), progress=progress)
     else:
         audio = sound
     timings["vocoder"] = time.monotonic() - begin
 
     begin = time.monotonic()
-    renderer = make_renderer(options.renderer, device=device, workers=options.workers)
-    bank = renderer.prepare(reference, progress=progress)
+    renderer, bank = workshop.bank(
+        reference, renderer=options.renderer, device=device, workers=options.workers,
+        progress=progress,
+    )  # fmt: skip
     timings["prepare"] = time.monotonic() - begin
 
     lens = None

@@ -1,0 +1,117 @@
+"""From options by name to the settings of each stage, with everything checked before the work.
+
+Nothing here imports a network or a video library before it is asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnitalk_cli.errors import InputError
+from omnitalk_cli.pipeline.settings import check_input
+
+if TYPE_CHECKING:
+    import torch
+
+    from omnitalk_cli.pipeline.production import ProductionOptions
+    from omnitalk_cli.pipeline.synthesis import SynthesisOptions
+    from omnitalk_cli.types import Reference
+
+REFERENCE_SUFFIX = ".safetensors"
+USUAL_SIZE = 512  # side of the pictures that a reference keeps
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given: those that are not None. Zero and "" are values."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def reference_text(value: str | None) -> str | None:
+    """``--ref-text``: the text itself, or the content of the file that it names."""
+    if value is None or len(value) > 1024 or "\n" in value:
+        return value
+    path = Path(value)
+    try:
+        if path.suffix != ".txt" or not path.is_file():
+            return value
+        return path.read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: the transcript is not UTF-8 text") from error
+
+
+def reference_options(
+    clip: Path,
+    *,
+    ref_text: str | None,
+    ref_start: float | None,
+    ref_seconds: float | None,
+    ref_audio: Path | None,
+    face: int | None,
+    asr_model: str | None,
+    size: int | None,
+) -> dict[str, Any]:
+    """ExtractOptions' fields that were given. Pictures are kept larger for a larger video only."""
+    if ref_audio is not None:
+        check_input(ref_audio, "a recording of the person's voice")
+    large = size is not None and size > USUAL_SIZE and clip.suffix != REFERENCE_SUFFIX
+    return given(
+        start=ref_start,
+        seconds=ref_seconds,
+        face_index=face,
+        asr_model=asr_model,
+        ref_text=reference_text(ref_text),
+        audio=ref_audio,
+        frame_size=size if large else None,
+    )
+
+
+def speech_options(
+    *, model: str, device: str, dtype: str, options: dict[str, Any]
+) -> tuple[SynthesisOptions, str, torch.dtype]:
+    """SynthesisOptions, device and format, with everything checked that synthesis needs.
+
+    Raises UsageError for values that do not fit, SetupError for a device or weights not there.
+    """
+    from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
+    from omnitalk_cli.pipeline.synthesis import SynthesisOptions
+    from omnitalk_cli.weights.store import find_weights
+
+    where = choose_device(device)
+    find_weights(model)
+    return SynthesisOptions(**options), where, choose_dtype(dtype, where)
+
+
+def video_options(
+    *, overwrite: bool, options: dict[str, Any], device: str = "auto"
+) -> ProductionOptions:
+    """ProductionOptions, with everything checked that production needs.
+
+    Raises UsageError for values that do not fit, InputError for an unusable certificate,
+    SetupError without ffmpeg, the vocoder, the device or a place for keys and ledger.
+    """
+    from omnitalk_cli.media.ffmpeg import find_ffmpeg
+    from omnitalk_cli.pipeline.devices import choose_device
+    from omnitalk_cli.pipeline.marking import check_marking
+    from omnitalk_cli.pipeline.production import ProductionOptions
+    from omnitalk_cli.weights.store import find_weights
+
+    where = choose_device(device)
+    chosen = ProductionOptions(**options, device=where, overwrite=overwrite)
+    find_ffmpeg(chosen.ffmpeg)
+    check_marking(chosen.sign_cert, chosen.sign_key)
+    if chosen.vocoder != "source":
+        find_weights("vocoder" if chosen.vocoder == "vocos" else chosen.vocoder)
+    return chosen
+
+
+def check_frame(reference: Reference, options: ProductionOptions) -> None:
+    """Raises, before the long work, InputError when ``reference`` lacks what the view needs or the
+    background cannot be read, UsageError when the labels do not fit into the picture."""
+    from omnitalk_cli.pipeline.framing import Framing
+    from omnitalk_cli.provenance.visible import draw_label
+
+    framing = Framing(reference, options.frame)
+    for mark in options.labels.marks:
+        if mark is not None:
+            draw_label(mark, width=framing.width, height=framing.height)
