@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -29,6 +29,9 @@ _MOST_DEATHS = 3  # in a row, of workers that never became ready
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+MakeMaker = Callable[[MakerSettings], RowMaker]
+
+
 @dataclass
 class _Worker:
     slot: Slot
@@ -39,22 +42,31 @@ class _Worker:
 
 
 class LocalEngine:
-    """``workers`` processes; with several ``devices``, they are dealt out to these in turn."""
+    """``workers`` processes; with several ``devices``, they are dealt out to these in turn.
+
+    ``maker`` makes what makes the rows there; processes must be able to import it.
+    """
 
     def __init__(
-        self, settings: MakerSettings, *, workers: int, devices: Sequence[str] = ()
+        self,
+        settings: MakerSettings,
+        *,
+        workers: int,
+        devices: Sequence[str] = (),
+        maker: MakeMaker = RowMaker,
     ) -> None:
         self._settings = [
             replace(settings, device=devices[number % len(devices)]) if devices else settings
             for number in range(workers)
         ]
+        self._maker = maker
         self._workers: list[_Worker] = []
         self._deaths = 0
 
     def __enter__(self) -> LocalEngine:
         try:
             for number, settings in enumerate(self._settings):
-                self._workers.append(_begin(Slot(name=f"worker {number + 1}"), settings))
+                self._workers.append(self._begin(Slot(name=f"worker {number + 1}"), settings))
         except BaseException:
             self._stop()
             raise
@@ -117,8 +129,19 @@ class LocalEngine:
                 raise WorkError(f"the workers cannot begin ({_ending(code)}); try --workers 1")
         job, worker.slot.job = worker.slot.job, None
         at = self._workers.index(worker)
-        self._workers[at] = _begin(Slot(name=worker.slot.name), worker.settings)
+        self._workers[at] = self._begin(Slot(name=worker.slot.name), worker.settings)
         return [] if job is None else [Lost(job=job, why=f"its worker {_ending(code)}")]
+
+    def _begin(self, slot: Slot, settings: MakerSettings) -> _Worker:
+        context = multiprocessing.get_context("spawn")  # a copy of a process with threads may hang
+        here, there = context.Pipe()
+        process = context.Process(
+            target=_work, args=(there, self._maker, settings, os.getpid()), name=slot.name,
+            daemon=True,
+        )  # fmt: skip
+        process.start()
+        there.close()
+        return _Worker(slot=slot, settings=settings, process=process, pipe=here)
 
     def _stop(self) -> None:
         for worker in self._workers:
@@ -155,17 +178,6 @@ def usual_workers(devices: Sequence[str]) -> int:
     return max(1, min(4, cores or 1))
 
 
-def _begin(slot: Slot, settings: MakerSettings) -> _Worker:
-    context = multiprocessing.get_context("spawn")  # a copy of a process with threads would hang
-    here, there = context.Pipe()
-    process = context.Process(
-        target=_work, args=(there, settings, os.getpid()), name=slot.name, daemon=True
-    )
-    process.start()
-    there.close()
-    return _Worker(slot=slot, settings=settings, process=process, pipe=here)
-
-
 def _ending(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
@@ -177,13 +189,13 @@ def _ending(code: int | None) -> str:
 # --- the worker's side -------------------------------------------------------------------------
 
 
-def _work(pipe: Connection, settings: MakerSettings, parent: int) -> None:
+def _work(pipe: Connection, make_maker: MakeMaker, settings: MakerSettings, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
     # SIGTERM raises, so that half-written files are removed.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     _die_with(parent)
     _say_nothing()
-    maker = RowMaker(settings)
+    maker = make_maker(settings)
     maker.prepare()
     lock = threading.Lock()
 

@@ -67,9 +67,8 @@ class BatchDisplay:
         number = f"[{self._settled}/{self._total}]"
         if result.state == "done":
             spent = result.timings.get("total", 0.0)
-            self._line(
-                f"{number} {result.id}: {result.seconds:.1f} s of video in {spent:.1f} s{self._eta()}"
-            )
+            made = f"{result.seconds:.1f} s of video in {spent:.1f} s"
+            self._line(f"{number} {result.id}: {made}{self._eta()}")
         else:
             self._line(f"{number} {result.id}: failed ({result.exit_code}): {result.message}")
 
@@ -84,9 +83,7 @@ class BatchDisplay:
         if not left or not self._settled:
             return ""
         seconds = (time.monotonic() - self._began) / self._settled * left
-        return (
-            f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", {seconds:.0f} s left"
-        )
+        return f", {seconds / 60:.0f} min left" if seconds >= 90 else f", {seconds:.0f} s left"
 
     def _line(self, text: str, *, detail: bool = False) -> None:
         if self._bars is not None:
