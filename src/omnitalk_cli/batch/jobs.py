@@ -40,7 +40,8 @@ class JobResult:
     """What became of a job. Times are UTC in ISO 8601, ``timings`` and ``seconds`` (of video) in
     seconds; ``message`` says why it failed, ``exit_code`` as ``generate`` would end.
 
-    ``fingerprint`` stands for everything that the output depends on; ``attempts`` counts runs.
+    ``performance_sha256`` is the hash of the speech and motion, the same whenever a row is made
+    with the same versions on the same kind of device. ``fingerprint`` stands for everything that the output depends on; ``attempts`` counts runs.
     """
 
     id: str
@@ -53,6 +54,7 @@ class JobResult:
     output_bytes: int = 0
     output_sha256: str = ""
     mark_id: str = ""
+    performance_sha256: str = ""
     seed: int = 0
     seconds: float = 0.0
     timings: Mapping[str, float] = field(default_factory=dict)

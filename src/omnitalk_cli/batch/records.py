@@ -24,7 +24,8 @@ def ending(result: JobResult) -> dict[str, Any]:
     timings = {plain(name): float(value) for name, value in result.timings.items()}
     return {
         "state": result.state, "exit_code": result.exit_code, "message": plain(result.message),
-        "mark_id": plain(result.mark_id), "seconds": float(result.seconds),
+        "mark_id": plain(result.mark_id),
+        "performance_sha256": plain(result.performance_sha256), "seconds": float(result.seconds),
         "timings": json.dumps(timings),
         "finished": result.finished or now(),
         "holder": "",

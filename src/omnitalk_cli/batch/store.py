@@ -34,6 +34,7 @@ _SCHEMA = (
         output_bytes INTEGER NOT NULL DEFAULT 0,
         output_sha256 TEXT NOT NULL DEFAULT '',
         mark_id TEXT NOT NULL DEFAULT '',
+        performance_sha256 TEXT NOT NULL DEFAULT '',
         seed INTEGER NOT NULL DEFAULT 0,
         seconds REAL NOT NULL DEFAULT 0,
         timings TEXT NOT NULL DEFAULT '{}',

@@ -10,6 +10,7 @@ from omnitalk_cli import __version__
 from omnitalk_cli.cli import (
     batch,
     bench,
+    cache,
     corpus,
     doctor,
     extract,
@@ -75,6 +76,7 @@ for _name, _function in (
     app.command(_name, cls=PanelCommand, context_settings=CONTEXT)(_function)
 app.add_typer(weights.app, name="weights")
 app.add_typer(bench.app, name="bench")
+app.add_typer(cache.app, name="cache")
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from omnitalk_cli.face.fit import fit_codes
 from omnitalk_cli.face.rig import FaceRig
 from omnitalk_cli.media.decode import decode_audio
 from omnitalk_cli.media.probe import MediaInfo, probe
+from omnitalk_cli.pipeline.reference_cache import ReferenceCache
 from omnitalk_cli.pipeline.reference_pictures import (
     MIN_SECONDS,
     Pictures,
@@ -44,7 +45,6 @@ MAX_SECONDS = 10.0
 EXTRACTOR_VERSION = 3
 _SCAN_SECONDS = 120.0  # of a long clip, the part in which the best window is looked for
 _STILL_FPS = Fraction(5)
-_CACHE_BYTES = 2_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,8 @@ def resolve_reference(
         return load_reference(path), False
     if cache_dir is None or not path.is_file():
         return extract_reference(path, options=options, progress=progress, notes=notes), False
-    stored = cache_dir / "references" / f"{_cache_key(path, options)}.safetensors"
+    kept = ReferenceCache(cache_dir)
+    stored = kept.place(_cache_key(path, options))
     try:
         reference = load_reference(stored)
         stored.touch()
@@ -174,7 +175,7 @@ def resolve_reference(
     try:
         stored.parent.mkdir(parents=True, exist_ok=True)
         save_reference(reference, stored)
-        _prune(stored.parent, keep=stored)
+        kept.prune(keep=stored)
     except (OmnitalkError, OSError) as error:
         notes(f"the features are not kept for the next run: {error}")
     return reference, False
@@ -316,13 +317,3 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({(error.strerror or '').lower()})") from error
-
-
-def _prune(folder: Path, *, keep: Path) -> None:
-    """Drop the features that were not used for longest, so that the cache stays below 2 GB."""
-    files = [(file, file.stat()) for file in folder.glob("*.safetensors") if file != keep]
-    size = keep.stat().st_size
-    for file, facts in sorted(files, key=lambda entry: -entry[1].st_mtime):
-        size += facts.st_size
-        if size > _CACHE_BYTES:
-            file.unlink(missing_ok=True)
