@@ -41,7 +41,8 @@ class JobResult:
     seconds; ``message`` says why it failed, ``exit_code`` as ``generate`` would end.
 
     ``performance_sha256`` is the hash of the speech and motion, the same whenever a row is made
-    with the same versions on the same kind of device. ``fingerprint`` stands for everything that the output depends on; ``attempts`` counts runs.
+    with the same versions on the same kind of device. ``fingerprint`` stands for everything that
+    the output depends on; ``attempts`` counts runs.
     """
 
     id: str

@@ -3,16 +3,20 @@ of a cluster; it prints nothing, asks nothing and raises nothing."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from omnitalk_cli.batch.jobs import Job
 from omnitalk_cli.errors import OmnitalkError, UsageError
 from omnitalk_cli.pipeline.workshop import Workshop
 from omnitalk_cli.progress import Progress, silent
+from omnitalk_cli.types import Performance
 
 Notes = Callable[[str], None]
 
@@ -48,6 +52,7 @@ class Made:
     exit_code: int = 0
     message: str = ""
     mark_id: str = ""
+    performance_sha256: str = ""
     seconds: float = 0.0
     timings: dict[str, float] | None = None
 
@@ -173,9 +178,18 @@ class RowMaker:
         timings["total"] = time.monotonic() - begun
         return Made(
             mark_id=str(take.marks["id"]),
+            performance_sha256=_performance_hash(performance),
             seconds=round(take.seconds, 3),
             timings={name: round(value, 3) for name, value in timings.items()},
         )
+
+
+def _performance_hash(performance: Performance) -> str:
+    """SHA-256 of mel and codes, float32 as they are in memory of little-endian machines."""
+    digest = hashlib.sha256()
+    for array in (performance.mel, performance.codes):
+        digest.update(np.ascontiguousarray(array, "<f4").tobytes())
+    return digest.hexdigest()
 
 
 def _out_of_memory(error: Exception) -> bool:
