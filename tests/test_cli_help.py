@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import omnitalk_cli
 from omnitalk_cli.cli.app import app
 
-COMMANDS = ["generate", "extract", "synth", "render", "inspect", "doctor", "corpus", "train"]
+COMMANDS = ["generate", "batch", "extract", "synth", "render", "inspect", "doctor", "corpus", "train"]
 HEAVY = ["torch", "numpy", "scipy", "mediapipe", "cv2", "av", "rich", "pydantic", "platformdirs"]
 
 
@@ -26,7 +26,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert done.stdout.splitlines()[-1].split() == ["heavy:"]
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "weights", "bench"])
+@pytest.mark.parametrize("command", [*COMMANDS, "weights", "bench", "cache"])
 def test_every_command_has_help(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0 and result.stderr == ""

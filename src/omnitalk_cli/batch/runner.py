@@ -248,7 +248,8 @@ class Run:
             self._finish(
                 JobResult(
                     id=event.job.id, line=event.job.line, state="done", seed=event.job.seed,
-                    mark_id=made.mark_id, performance_sha256=made.performance_sha256, seconds=made.seconds, timings=made.timings or {},
+                    mark_id=made.mark_id, performance_sha256=made.performance_sha256,
+                    seconds=made.seconds, timings=made.timings or {},
                     started=started, finished=_now(), worker=worker,
                 )
             )  # fmt: skip
