@@ -11,7 +11,17 @@ from typer.testing import CliRunner
 import omnitalk_cli
 from omnitalk_cli.cli.app import app
 
-COMMANDS = ["generate", "batch", "extract", "synth", "render", "inspect", "doctor", "corpus", "train"]
+COMMANDS = [
+    "generate",
+    "batch",
+    "extract",
+    "synth",
+    "render",
+    "inspect",
+    "doctor",
+    "corpus",
+    "train",
+]
 HEAVY = ["torch", "numpy", "scipy", "mediapipe", "cv2", "av", "rich", "pydantic", "platformdirs"]
 
 

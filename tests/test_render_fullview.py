@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import pytest
 
 from flat_face import drawn_reference
 from omnitalk_cli.errors import InputError, UsageError
+from omnitalk_cli.media.decode import decode_audio, stream_frames
 from omnitalk_cli.media.probe import probe
 from omnitalk_cli.pipeline.framing import Frame, Framing, frame_of
 from omnitalk_cli.pipeline.production import ProductionOptions, produce
 from omnitalk_cli.pipeline.surroundings import most_usual
+from omnitalk_cli.provenance.ledger import Ledger
 from omnitalk_cli.render.backdrop import Background
 from omnitalk_cli.render.fullview import FullView, Still, still_of
 from omnitalk_cli.types import HOP, MEL_RATE, Crop, Performance, Reference, Surroundings
@@ -182,3 +185,34 @@ def test_a_video_of_the_full_view(tmp_path: Path, fps: float, background: str) -
     assert float(info.fps) == pytest.approx(fps, abs=0.01)
     assert info.video_seconds == pytest.approx(94 / MEL_RATE, abs=1 / fps)
     assert info.audio_seconds == pytest.approx(info.video_seconds, abs=0.03)
+
+
+def test_two_videos_of_one_performance_differ_in_their_marks_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    performance = Performance(
+        mel=np.full((94, 100), -9.0, np.float32), codes=np.zeros((94, 61), np.float32),
+        segments=(), settings={"seed": 1},
+    )  # fmt: skip
+    sound = np.random.default_rng(0).normal(0, 0.05, 94 * HOP).astype(np.float32)
+    reference, options = with_surroundings(), ProductionOptions(size=256)
+
+    def hashes(name: str) -> str:
+        path = tmp_path / name
+        produce(reference, performance, path, options, sound=sound)
+        return decoded_hash(path)
+
+    free = [hashes("a.mp4"), hashes("b.mp4")]
+    assert free[0] != free[1]  # each has an id of its own
+    monkeypatch.setattr(Ledger, "record", lambda self, **facts: 0xC0FFEE)
+    monkeypatch.setattr(Ledger, "complete", lambda self, mark_id, **facts: None)
+    assert hashes("c.mp4") == hashes("d.mp4")
+
+
+def decoded_hash(path: Path) -> str:
+    """Of all pictures and all sound."""
+    digest = hashlib.sha256(decode_audio(path).tobytes())
+    with stream_frames(path, fps=25) as frames:
+        for frame in frames:
+            digest.update(frame.tobytes())
+    return digest.hexdigest()
