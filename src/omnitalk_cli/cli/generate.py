@@ -138,7 +138,10 @@ def generate(
         production = video_options(overwrite=overwrite, device=device, options=video)
         if dry_run:
             seed = speech.pop("seed")
-            everything = {**extraction, **speech, **video}
+            everything = {
+                name: str(value) if isinstance(value, Path) else value
+                for name, value in {**extraction, **speech, **video}.items()
+            }
             if audio and recording:
                 driven.show_plan(
                     console, recording, reference=ref, audio=audio, model=model, seed=seed,

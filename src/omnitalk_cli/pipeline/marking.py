@@ -19,10 +19,11 @@ from omnitalk_cli.errors import UsageError
 from omnitalk_cli.media.files import part_path
 from omnitalk_cli.provenance import audio_mark
 from omnitalk_cli.provenance.claim import InputKind
-from omnitalk_cli.provenance.credentials import Claim, ClaimInput, sign
+from omnitalk_cli.provenance.credentials import Claim, ClaimInput, check_timestamp_url, sign
 from omnitalk_cli.provenance.identity import Identity, given_identity, local_identity
 from omnitalk_cli.provenance.labels import SYSTEM, TITLE
 from omnitalk_cli.provenance.ledger import Ledger
+from omnitalk_cli.provenance.text import cleaned
 from omnitalk_cli.provenance.video_mark import VideoMark, VideoMarker
 from omnitalk_cli.types import SAMPLE_RATE, Float, Performance
 
@@ -30,6 +31,7 @@ LAYERS = ("video", "audio", "credentials")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FULL_BITS = 32
+_MOST_LETTERS = 200  # of the model's name
 
 
 def choose_identity(certificate: Path | None, key: Path | None) -> Identity:
@@ -45,8 +47,10 @@ def choose_identity(certificate: Path | None, key: Path | None) -> Identity:
     return given_identity(certificate, key)
 
 
-def check_marking(certificate: Path | None, key: Path | None) -> None:
-    """Finds out before the work whether it can be signed and entered; raises as they do."""
+def check_marking(certificate: Path | None, key: Path | None, timestamp_url: str | None) -> None:
+    """Finds out before the work whether it can be signed and entered, as far as that goes without
+    asking a server. Raises what ``choose_identity`` and ``Ledger`` raise, and UsageError."""
+    check_timestamp_url(timestamp_url)
     choose_identity(certificate, key)
     Ledger().check()
 
@@ -70,7 +74,7 @@ class Marking:
         timestamp_url: str | None = None,
     ) -> None:
         settings = performance.settings
-        self._model = str(settings.get("model", ""))
+        self._model = cleaned(str(settings.get("model", "")), _MOST_LETTERS)
         self._inputs: dict[InputKind, str] = {
             "reference": _hash(reference_sha256),
             "script": _hash(settings.get("script_sha256")),

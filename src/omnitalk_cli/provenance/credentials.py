@@ -17,7 +17,14 @@ from omnitalk_cli.provenance.claim import Claim, ClaimInput, definition, ingredi
 from omnitalk_cli.provenance.identity import Identity
 from omnitalk_cli.provenance.manifest_report import CredentialsReading, line_of, report
 
-__all__ = ["Claim", "ClaimInput", "CredentialsReading", "read_credentials", "sign"]
+__all__ = [
+    "Claim",
+    "ClaimInput",
+    "CredentialsReading",
+    "check_timestamp_url",
+    "read_credentials",
+    "sign",
+]
 
 _VIDEO = "video/mp4"
 _LARGEST_MANIFEST = 1 << 20  # bytes, with the credentials of the inputs
@@ -43,10 +50,7 @@ def sign(
     which then has 30 s to answer. On any failure there is no ``target``. Raises WorkError, and
     UsageError for an address that is none.
     """
-    if timestamp_url is not None and not _is_address(timestamp_url):
-        raise UsageError(
-            f"{timestamp_url}: is not the address of a time stamp server (http, https)"
-        )
+    check_timestamp_url(timestamp_url)
     if source.exists() and target.exists() and target.samefile(source):
         raise ValueError("a file cannot be signed in its own place")
     try:
@@ -67,6 +71,12 @@ def sign(
                 f"{error.filename or target}: cannot be signed ({error.strerror or error})"
             ) from error
         raise
+
+
+def check_timestamp_url(address: str | None) -> None:
+    """Raises UsageError for what cannot be the address of a time stamp server; asks none."""
+    if address is not None and not _is_address(address):
+        raise UsageError(f"{address}: is not the address of a time stamp server (http, https)")
 
 
 def read_credentials(path: Path, *, anchors: str | None = None) -> CredentialsReading:
