@@ -19,7 +19,8 @@ from marked_media import REFERENCE_HASH, SCRIPT_HASH, marked_video
 from media_samples import cut_bytes, make_video, run_and_weigh, run_ffmpeg
 from omnitalk_cli.cli.app import app
 from omnitalk_cli.cli.verify import describe
-from omnitalk_cli.errors import InputError
+from omnitalk_cli.errors import InputError, WorkError
+from omnitalk_cli.pipeline import marking as marking_module
 from omnitalk_cli.pipeline.mark_reading import windows
 from omnitalk_cli.pipeline.marking import Marking
 from omnitalk_cli.pipeline.verification import Layer, Verification, verify
@@ -127,6 +128,19 @@ def test_a_stranger_who_signs_with_our_id(made: tuple[Path, Marking], tmp_path: 
     sign(copy, forged, claim, stranger)
     lines = "\n".join(describe(verify(forged)))
     assert "made here" not in lines and "id given to talk.mp4" in lines and "another file" in lines
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_disk_that_is_full_when_it_is_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = tmp_path / ".part"
+    signed.symlink_to("/dev/full")
+    monkeypatch.setattr(marking_module, "part_path", lambda path: signed)
+    with pytest.raises(WorkError, match="talk.mp4: cannot be signed") as caught:
+        marked_video(tmp_path / "talk.mp4", seconds=0.5)
+    assert ".part" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_of_several_takes_with_one_short_id_the_file_itself_is_told(

@@ -74,6 +74,7 @@ class Marking:
         timestamp_url: str | None = None,
     ) -> None:
         settings = performance.settings
+        self._output = output
         self._model = cleaned(str(settings.get("model", "")), _MOST_LETTERS)
         self._inputs: dict[InputKind, str] = {
             "reference": _hash(reference_sha256),
@@ -129,7 +130,10 @@ class Marking:
         )
         signed = part_path(path)
         try:
-            sign(path, signed, claim, self._identity, timestamp_url=self._timestamp_url)
+            sign(
+                path, signed, claim, self._identity,
+                timestamp_url=self._timestamp_url, shown_as=self._output,
+            )  # fmt: skip
             os.replace(signed, path)
         finally:
             signed.unlink(missing_ok=True)

@@ -43,8 +43,10 @@ def sign(
     identity: Identity,
     *,
     timestamp_url: str | None = None,
+    shown_as: Path | None = None,
 ) -> None:
     """Write the MP4 ``source`` with Content Credentials to ``target``, whatever their names end in.
+    ``shown_as`` is what errors call the file (None: its own name), which may be a passing one.
 
     Nothing goes over the network unless ``timestamp_url`` names a time stamp server (RFC 3161),
     which then has 30 s to answer. On any failure there is no ``target``. Raises WorkError, and
@@ -65,11 +67,10 @@ def sign(
     except BaseException as error:
         target.unlink(missing_ok=True)
         if isinstance(error, engine.EngineError):
-            raise WorkError(_failure(source, timestamp_url, error)) from error
+            raise WorkError(_failure(shown_as or source, timestamp_url, error)) from error
         if isinstance(error, OSError):
-            raise WorkError(
-                f"{error.filename or target}: cannot be signed ({error.strerror or error})"
-            ) from error
+            name = shown_as or error.filename or target
+            raise WorkError(f"{name}: cannot be signed ({error.strerror or error})") from error
         raise
 
 
