@@ -104,6 +104,14 @@ def test_generate_json_holds_the_take(calls: dict[str, Any]) -> None:
     assert {"reference", "synthesis", "render_encode", "total"} <= set(answer["timings"])
 
 
+def test_plan_as_json_with_files_among_the_options(calls: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "a.pem").write_text("x")
+    arguments = ["--dry-run", "--json", "--sign-cert", "a.pem", "--sign-key", "a.pem"]
+    result = CliRunner().invoke(app, ["generate", "--ref", "clip.mp4", "--say", "Hi.", *arguments])
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["options"]["sign_cert"] == "a.pem"
+
+
 def test_generate_says_where_the_file_is_and_the_seed(calls: dict[str, Any]) -> None:
     result = CliRunner().invoke(app, ["generate", "--ref", "clip.mp4", "--say", "Hi"])
     assert result.stdout.splitlines()[0] == "clip-talk.mp4"
@@ -166,6 +174,8 @@ def test_options_are_checked_before_the_work(monkeypatch: pytest.MonkeyPatch) ->
         request.video_options(overwrite=False, options={"visible_mark": "x" * 200})
     with pytest.raises(SetupError, match="ffmpeg"):
         request.video_options(overwrite=False, options={"ffmpeg": "no-such-program"})
+    with pytest.raises(UsageError, match="time stamp server"):
+        request.video_options(overwrite=False, options={"timestamp_url": "ftp://host/"})
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SetupError, match="cuda"):
         request.speech_options(model="tiny", device="cuda", dtype="auto", options={})

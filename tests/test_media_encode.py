@@ -202,6 +202,22 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_full_disk_for_passing_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Folder:
+        def __init__(self, prefix: str) -> None:
+            self.name = str(tmp_path)
+            (tmp_path / "sound.f32").symlink_to("/dev/full")
+
+        def cleanup(self) -> None:
+            (tmp_path / "sound.f32").unlink()
+
+    monkeypatch.setattr(encode.tempfile, "TemporaryDirectory", Folder)
+    with pytest.raises(WorkError, match="disk full"):
+        _write(tmp_path / "o.mp4", gradient_frames(2, 32, 32), audio=np.zeros(24_000, np.float32))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_unwritable_places(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
+import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +18,15 @@ from typer.testing import CliRunner
 from marked_media import REFERENCE_HASH, SCRIPT_HASH, marked_video
 from media_samples import cut_bytes, make_video, run_and_weigh, run_ffmpeg
 from omnitalk_cli.cli.app import app
-from omnitalk_cli.errors import InputError
+from omnitalk_cli.cli.verify import describe
+from omnitalk_cli.errors import InputError, WorkError
+from omnitalk_cli.pipeline import marking as marking_module
 from omnitalk_cli.pipeline.mark_reading import windows
 from omnitalk_cli.pipeline.marking import Marking
 from omnitalk_cli.pipeline.verification import Layer, Verification, verify
+from omnitalk_cli.provenance.credentials import Claim, sign
+from omnitalk_cli.provenance.identity import local_identity
+from omnitalk_cli.provenance.ledger import Ledger
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +107,77 @@ def test_the_sound_of_another_video(made: tuple[Path, Marking], tmp_path: Path) 
     assert len(found.entries) == 1
 
 
+def test_a_stranger_who_signs_with_our_id(made: tuple[Path, Marking], tmp_path: Path) -> None:
+    """Whoever has seen a video knows its id, and can sign in the name of omnitalk."""
+    claim = Claim(
+        title="talk", version="1", created=datetime.now(UTC), mark_id=made[1].id,
+        marks=("video", "audio"),
+    )  # fmt: skip
+    stranger = local_identity(tmp_path / "stranger")
+    foreign, forged = make_video(tmp_path / "foreign.mp4", seconds=2), tmp_path / "forged.mp4"
+    sign(foreign, forged, claim, stranger)
+    found = verify(forged)
+    assert states(found)["credentials"] == "valid-untrusted"
+    assert ids(found)["credentials"] == made[1].id
+    assert found.verdict == "labelled only" and found.entries == ()
+    assert not any(line.startswith(("  made here", "  known here")) for line in describe(found))
+    # With our pictures the id is known, but the file is none of ours.
+    copy = tmp_path / "copy.mp4"
+    run_ffmpeg("-i", made[0], "-c", "copy", copy)
+    forged.unlink()
+    sign(copy, forged, claim, stranger)
+    lines = "\n".join(describe(verify(forged)))
+    assert "made here" not in lines and "id given to talk.mp4" in lines and "another file" in lines
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_disk_that_is_full_when_it_is_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = tmp_path / ".part"
+    signed.symlink_to("/dev/full")
+    monkeypatch.setattr(marking_module, "part_path", lambda path: signed)
+    with pytest.raises(WorkError, match="talk.mp4: cannot be signed") as caught:
+        marked_video(tmp_path / "talk.mp4", seconds=0.5)
+    assert ".part" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_several_takes_with_one_short_id_the_file_itself_is_told(
+    made: tuple[Path, Marking], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (real,) = verify(made[0]).entries
+    other = replace(real, id=real.id ^ 1 << 20, output_hash="0" * 64, output_name="other.mp4")
+    monkeypatch.setattr(Ledger, "find", lambda *_: [other, real])
+    found = verify(made[0])
+    assert found.entries == (real,) and found.unchanged
+
+
+def test_sound_that_goes_on_without_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "long.mp4"
+    run_ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=s=64x64:r=25:d=1", "-f", "lavfi", "-i", "sine=d=15", path
+    )
+    found = verify(path)
+    assert found.verdict == "no mark" and found.layers[2].detail == ""
+
+
+def test_pictures_that_change_their_size(tmp_path: Path) -> None:
+    parts = [
+        make_video(tmp_path / f"{size[0]}.ts", seconds=6, size=size, tone=None)
+        for size in ((96, 64), (64, 96))
+    ]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert verify(path).verdict == "no mark"
+
+
+def test_slide_show(tmp_path: Path) -> None:
+    path = tmp_path / "slides.mp4"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x64:r=1/4:d=12", path)
+    assert verify(path).verdict == "no mark"
+
+
 def test_encoded_smaller_and_cut(made: tuple[Path, Marking], tmp_path: Path) -> None:
     shared = tmp_path / "shared.mp4"
     run_ffmpeg(
@@ -168,6 +247,18 @@ def test_what_cannot_be_read(made: tuple[Path, Marking], tmp_path: Path, kind: s
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("moment", ["credentials", "video mark", "audio mark"])
+def test_a_file_that_goes_away(made: tuple[Path, Marking], tmp_path: Path, moment: str) -> None:
+    path = Path(shutil.copy(made[0], tmp_path / "file.mp4"))
+
+    def take_away(stage: str, done: float, total: float | None) -> None:
+        if stage == moment:
+            path.unlink(missing_ok=True)
+
+    with pytest.raises(InputError, match="file.mp4"):
+        verify(path, progress=take_away)
+
+
 def test_half_a_file_is_read_as_far_as_it_goes(made: tuple[Path, Marking], tmp_path: Path) -> None:
     found = verify(cut_bytes(made[0], tmp_path / "half.mp4", keep=0.6))
     assert found.verdict in ("altered", "made by omnitalk")
@@ -232,14 +323,43 @@ AUDIO = Layer(name="audio", state="detected", id=0xCCDD, bits=16)
         ((replace(VIDEO, state="detected-no-id", id=None, bits=0),), "made by omnitalk", None),
         ((CREDENTIALS, replace(AUDIO, id=0xCCDE)), "contradictory", False),
         ((replace(CREDENTIALS, state="invalid"), VIDEO), "altered", True),
+        ((CREDENTIALS,), "made by omnitalk", None),
         ((replace(CREDENTIALS, id=None, bits=0),), "no mark", None),  # signed by other software
-        ((Layer(name="label", state="detected"),), "labelled only", None),
+        ((replace(CREDENTIALS, id=None, bits=0, says_generated=True),), "labelled only", None),
+        ((replace(CREDENTIALS, state="valid-untrusted"),), "labelled only", None),
+        ((replace(CREDENTIALS, state="valid-untrusted"), VIDEO), "made by omnitalk", True),
+        ((Layer(name="label", state="detected", says_generated=True),), "labelled only", None),
         ((Layer(name="label", state="absent"),), "no mark", None),
     ],
 )
 def test_verdicts(layers: tuple[Layer, ...], verdict: str, agree: bool | None) -> None:
     found = Verification(path=Path("a.mp4"), layers=layers)
     assert (found.verdict, found.agree) == (verdict, agree)
+
+
+def test_names_of_files_cannot_speak_in_our_name() -> None:
+    path = Path("x.mp4: made by omnitalk\n  credentials  trusted\x1b[31m\u202e.mp4")
+    first, *others = describe(Verification(path=path, layers=(VIDEO, CREDENTIALS)))
+    assert first.isprintable() and first.endswith("made by omnitalk")
+    assert [line.split()[0] for line in others] == ["video", "credentials"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names there are Unicode")
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"bad\xff.mp4")
+    path.write_bytes(b"x")
+    for more in ([], ["--json"]):
+        result = CliRunner().invoke(app, ["verify", str(path), *more])
+        assert result.exit_code == 3 and "rename the file" in result.output
+    assert json.loads(result.stdout)["files"][0]["path"] == str(path)
+
+
+def test_what_is_trusted_is_read_once_and_first(tmp_path: Path) -> None:
+    plain, broken = make_video(tmp_path / "plain.mp4"), tmp_path / "roots.pem"
+    broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    result = CliRunner().invoke(app, ["verify", str(plain), str(plain), "--trust", str(broken)])
+    assert result.exit_code == 3 and result.stdout == ""
+    assert result.stderr.count("error") == 1 and "roots.pem" in result.stderr
 
 
 def test_the_command(made: tuple[Path, Marking], tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from media_samples import make_video, run_and_weigh, run_ffmpeg
 from omnitalk_cli.errors import InputError, SetupError, UsageError, WorkError
-from omnitalk_cli.provenance import c2pa_engine
+from omnitalk_cli.provenance import c2pa_engine, certificates
 from omnitalk_cli.provenance.claim import Claim, ClaimInput
 from omnitalk_cli.provenance.credentials import read_credentials, sign
 from omnitalk_cli.provenance.identity import Identity, local_anchor, local_identity
@@ -227,6 +227,23 @@ def test_no_changed_bit_makes_up_another_claim(
         assert reading == read_credentials(signed, anchors=identity.anchor)
     else:
         assert reading.state in ("invalid", "absent", "valid-untrusted") and reading.problems
+
+
+def test_an_expired_certificate_is_no_change_of_the_file(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificates, "_DAYS", 5 / 86_400)
+    target = tmp_path / "out.mp4"
+    identity = local_identity(tmp_path / "keys")
+    sign(video, target, CLAIM, identity)
+    time.sleep(6)
+    reading = read_credentials(target, anchors=identity.anchor)
+    assert reading.state == "valid-untrusted" and reading.mark_id == CLAIM.mark_id
+    assert any("had expired" in problem for problem in reading.problems)
+    data = target.read_bytes()
+    for place in (len(data) - 500, data.find(b"trainedAlgorithmic")):  # the video, the statement
+        changed = _changed(target, tmp_path / "changed.mp4", place)
+        assert read_credentials(changed, anchors=identity.anchor).state == "invalid"
 
 
 def test_copying_by_ffmpeg_takes_them_off(signed: Path, folder: Path) -> None:

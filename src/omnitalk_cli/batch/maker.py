@@ -31,8 +31,8 @@ _APART = ("model", "dtype", "lang", "cache")
 
 @dataclass(frozen=True, kw_only=True)
 class MakerSettings:
-    """What holds for all rows of a run: the ``device``, ``threads`` for arithmetic and drawing,
-    ``cache_dir`` for features (None: keep none), and the ``ffmpeg`` that was asked for.
+    """What holds for all rows of a run: the ``device``, ``threads`` for drawing, ``cache_dir`` for
+    features (None: keep none), and the ``ffmpeg`` that was asked for.
 
     ``references`` and ``banks``: how many are kept in memory.
     """
@@ -65,11 +65,12 @@ class RowMaker:
         self._workshop = Workshop(references=settings.references, banks=settings.banks)
 
     def prepare(self) -> None:
-        """Load what every row needs, and take ``threads`` threads."""
+        """Load what every row needs. Synthesis takes one thread, however many rows are made at
+        once: with another number its sums round differently, and with them the performance."""
         import cv2
         import torch
 
-        torch.set_num_threads(self._settings.threads)
+        torch.set_num_threads(1)
         cv2.setNumThreads(self._settings.threads)
 
     def make(self, job: Job, *, progress: Progress = silent, notes: Notes = lambda x: None) -> Made:
@@ -171,7 +172,9 @@ class RowMaker:
         make_folder(job.output)
         take = production.produce(
             reference, performance, job.output, production_options,
-            sound=recording.samples if recording else None, workshop=self._workshop,
+            sound=recording.samples if recording else None,
+            clip=job.ref if job.ref.suffix != request.REFERENCE_SUFFIX else None,
+            workshop=self._workshop,
             progress=progress, notes=notes,
         )  # fmt: skip
         timings |= take.timings

@@ -139,7 +139,11 @@ def _part(text: str | None) -> tuple[int, int] | None:
 
 
 def _checked(
-    table: Path, format: str, name: str, out_dir: Path, options: dict[str, Any]
+    table: Path,
+    format: Literal["auto", "csv", "tsv", "jsonl"],
+    name: str,
+    out_dir: Path,
+    options: dict[str, Any],
 ) -> Checked:
     from omnitalk_cli.batch.job_table import check_table, table_folder
     from omnitalk_cli.batch.table import read_rows

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 from typing import Any, NoReturn, TextIO
+from unicodedata import category
 
 import typer
 
@@ -55,8 +56,8 @@ class Console:
     def result(self, data: dict[str, Any], lines: Iterable[str]) -> None:
         """The command's answer on stdout: ``data`` as one JSON object, or ``lines`` for people."""
         self.close()
-        text = json.dumps(data, ensure_ascii=False) if self.json_output else "\n".join(lines)
-        print(text, file=self._stdout, flush=True)
+        text = _json(data, self._stdout) if self.json_output else "\n".join(lines)
+        _say(text, self._stdout)
 
     def complain(self, message: str) -> None:
         """An error that does not end the command; with ``--json`` the answer tells it instead."""
@@ -120,18 +121,33 @@ def report_error(message: str, exit_code: int, json_stream: TextIO | None) -> No
     line = one_line(message)
     try:
         if json_stream is not None:
-            text = json.dumps({"error": line, "exit_code": exit_code}, ensure_ascii=False)
-            print(text, file=json_stream, flush=True)
+            _say(_json({"error": line, "exit_code": exit_code}, json_stream), json_stream)
         else:
             label = "\x1b[1;31merror:\x1b[0m" if colours(sys.stderr) else "error:"
-            print(f"{label} {line}", file=sys.stderr, flush=True)
+            _say(f"{label} {line}", sys.stderr)
     except BrokenPipeError:
         _swallow_stdout()
 
 
 def one_line(text: str) -> str:
-    """``text`` with its line breaks taken out."""
-    return " ".join(text.split())
+    """``text`` with its line breaks and control characters taken out: names of files can hold
+    any, and with them words in our name or commands to the terminal."""
+    return "".join(c if category(c)[0] != "C" else "?" for c in " ".join(text.split()))
+
+
+def _json(data: dict[str, Any], stream: TextIO) -> str:
+    text = json.dumps(data, ensure_ascii=False)
+    return text if text == _encodable(text, stream) else json.dumps(data)
+
+
+def _say(text: str, stream: TextIO) -> None:
+    print(_encodable(text, stream), file=stream, flush=True)
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    """``text`` as far as ``stream`` can write it: names of files need not be valid Unicode."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def colours(stream: TextIO) -> bool:

@@ -140,7 +140,10 @@ def generate(
         production = video_options(overwrite=overwrite, device=device, options=video)
         if dry_run:
             seed = speech.pop("seed")
-            everything = {**extraction, **speech, **video}
+            everything = {
+                name: str(value) if isinstance(value, Path) else value
+                for name, value in {**extraction, **speech, **video}.items()
+            }
             if audio and recording:
                 driven.show_plan(
                     console, recording, reference=ref, audio=audio, model=model, seed=seed,
@@ -166,7 +169,13 @@ def generate(
         performed = time.monotonic()
         make_folder(path)
         take = produce(
-            reference, performance, path, options=production, console=console, recording=recording
+            reference,
+            performance,
+            path,
+            options=production,
+            console=console,
+            recording=recording,
+            clip=ref,
         )
         result = take.to_dict()
         result["reference_cached"] = cached

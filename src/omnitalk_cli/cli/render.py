@@ -98,6 +98,6 @@ def render(
         )  # fmt: skip
         check_frame(reference, production)
         make_folder(path)
-        take = produce(reference, loaded, path, options=production, console=console)
+        take = produce(reference, loaded, path, options=production, console=console, clip=ref)
         result = {**take.to_dict(), "reference_cached": cached}
         console.result(result, take_lines(result))

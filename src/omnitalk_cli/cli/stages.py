@@ -114,6 +114,7 @@ def produce(
     options: ProductionOptions,
     console: Console,
     recording: Recording | None = None,
+    clip: Path | None = None,
 ) -> Take:
     """The finished video; ``options`` come from ``video_options``. Its sound is ``recording``, or
     made from the performance."""
@@ -122,6 +123,7 @@ def produce(
     return production.produce(
         reference, performance, output, options,
         sound=recording.samples if recording else None,
+        clip=clip if clip is not None and clip.suffix != REFERENCE_SUFFIX else None,
         progress=console.progress, notes=console.note,
     )  # fmt: skip
 

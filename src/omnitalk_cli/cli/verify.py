@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from omnitalk_cli.cli import options as opt
-from omnitalk_cli.cli.console import Console, session
+from omnitalk_cli.cli.console import Console, one_line, session
 from omnitalk_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ def verify(
     with session(quiet=quiet, verbose=verbose, json_output=json_output) as console:
         certificates = _certificates(trust)
         facts: list[dict[str, Any]] = []
-        lines: list[str] = []
         codes: list[int] = []
         for file in files:
             try:
@@ -54,23 +53,19 @@ def verify(
                 console.complain(str(error))
                 continue
             facts.append(found.to_dict())
-            lines += describe(found)
+            if not json_output:
+                console.result({}, describe(found))
             codes.append(found.exit_code)
-        if lines or json_output:
-            console.result({"files": facts, "exit_code": max(codes)}, lines)
+        if json_output:
+            console.result({"files": facts, "exit_code": max(codes)}, ())
         if max(codes):
             raise typer.Exit(max(codes))
 
 
 def _certificates(file: Path | None) -> str | None:
-    if file is None:
-        return None
-    from omnitalk_cli.pipeline.settings import check_input
+    from omnitalk_cli.pipeline.verification import read_trusted
 
-    text = check_input(file, "certificates in PEM").read_text(encoding="ascii", errors="replace")
-    if "-----BEGIN CERTIFICATE-----" not in text:
-        raise InputError(f"{file}: holds no certificate; PEM text is needed")
-    return text
+    return None if file is None else read_trusted(file)
 
 
 def _verify(file: Path, *, trust: str | None, ffmpeg: str | None, console: Console) -> Verification:
@@ -83,7 +78,7 @@ def describe(found: Verification) -> list[str]:
     """The findings on one file in words."""
     from omnitalk_cli.pipeline.verification import id_text
 
-    lines = [f"{found.path}: {found.words}"]
+    lines = [one_line(f"{found.path}: {found.words}")]
     for layer in found.layers:
         words = [layer.detail]
         if layer.id is not None:
@@ -91,12 +86,16 @@ def describe(found: Verification) -> list[str]:
         if layer.confidence is not None:
             words.append(f"confidence {layer.confidence:.2f}")
         said = ", ".join(filter(None, words))
-        lines.append(f"  {_NAMES[layer.name]:<12} {layer.state:<15} {said}")
+        lines.append(f"  {_NAMES[layer.name]:<12} {layer.state:<15} {one_line(said)}".rstrip())
     states = {layer.name: layer.state for layer in found.layers}
     if found.verdict == "made by omnitalk" and states["credentials"] == "absent":
         lines.append("  the credentials are gone: the file was copied or encoded anew since")
     for entry in found.entries:
-        since = {True: ", unchanged since", False: ", changed since", None: ""}[found.unchanged]
-        lines.append(f"  made here    on {entry.time} as {entry.output_name}{since}")
+        if found.unchanged:
+            lines.append(f"  made here    on {entry.time} as {entry.output_name}, unchanged since")
+            continue
+        # Ids can be read by anybody, and put into other files.
+        other = "" if found.unchanged is None else "; this is a changed copy or another file"
+        lines.append(f"  known here   id given to {entry.output_name} on {entry.time}{other}")
     lines += [f"  note: {note}" for note in found.notes]
     return lines

@@ -295,7 +295,8 @@ class VideoWriter:
         else:
             raw = folder / "sound.f32"
             samples = np.nan_to_num(np.asarray(audio, np.float32).reshape(-1))
-            samples.clip(-1, 1).astype("<f4").tofile(raw)
+            # Not tofile(): of a full disk it says only how many samples it wrote.
+            raw.write_bytes(samples.clip(-1, 1).astype("<f4").data)
             sound = ffmpeg.input(local(raw), f="f32le", ar=self._audio_rate, ac=1).audio
         sound = sound.filter("aresample", AUDIO_RATE).filter("apad")
         if self._promised is None:

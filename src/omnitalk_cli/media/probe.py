@@ -84,14 +84,18 @@ def probe(path: Path) -> MediaInfo:
 
 def _check_file(path: Path) -> None:
     try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path}: its name is not valid Unicode; rename the file") from error
+    try:
         if not path.exists():
             raise InputError(f"{path}: no such file")
         if path.is_dir():
             raise InputError(f"{path}: is a folder; give a media file")
-        if path.stat().st_size == 0:
-            raise InputError(f"{path}: is empty")
         if not path.is_file():
             raise InputError(f"{path}: is not a regular file; store the media in a file first")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: is empty")
         with path.open("rb") as file:
             file.read(1)
     except OSError as error:

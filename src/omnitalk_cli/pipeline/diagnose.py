@@ -197,24 +197,17 @@ def _folder(name: str, path: Path) -> Check:
 
 def _marks() -> Check:
     """Whether files can be signed and entered: makes neither key nor ledger."""
+    from omnitalk_cli.pipeline.marking import check_marking
     from omnitalk_cli.provenance.identity import local_anchor
-    from omnitalk_cli.provenance.keys import ENVIRONMENT_VARIABLE, key_folder
-    from omnitalk_cli.provenance.ledger import Ledger
+    from omnitalk_cli.provenance.keys import key_folder
 
-    place = key_folder()
     try:
+        check_marking(None, None, None)
         signer = "there" if local_anchor() else "made on first use"
-        Ledger().find(0)
     except SetupError as error:
         return Check(name="signing key, ledger", state="missing", found="unusable",
                      remedy=str(error))  # fmt: skip
-    parent = next(folder for folder in (place, *place.parents) if folder.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        return Check(
-            name="signing key, ledger", state="missing", found=f"{place} cannot be written",
-            remedy=f"set {ENVIRONMENT_VARIABLE} to a folder that can",
-        )  # fmt: skip
-    return Check(name="signing key, ledger", state="ok", found=f"{place} (key: {signer})")
+    return Check(name="signing key, ledger", state="ok", found=f"{key_folder()} (key: {signer})")
 
 
 def _config() -> Check:

@@ -24,6 +24,7 @@ NOTHING = Detection(id=None, bits=0, confidence=0.0, present=False)
 _WINDOW_SECONDS = 6.0
 _MOST_WINDOWS = 6
 _MOST_RATE = 25.0  # the pattern stands still: more frames a second say nothing new
+_LEAST_RATE = 1.0  # pictures of slide shows stand longer, and are seen more than once then
 _MOST_SHORTER = 1080  # pixels of the shorter side; larger pictures are decoded smaller
 _LABEL_STRIDE = 12  # of so many frames, one is looked at for the label
 _TIME_LIMIT = 120.0  # seconds for the pictures of a file, and again for its sound
@@ -57,7 +58,10 @@ def read_video_mark(info: MediaInfo, *, ffmpeg: Path, progress: Progress = silen
     """The mark in the pictures of a file: part by part until one gives an id, then all together."""
     if not info.has_video:
         return MarkReading(detection=NOTHING, problem="the file has no pictures")
-    parts = [(0.0, 1.0)] if info.is_image else windows(max(info.usable_seconds, 0.1))
+    # Not the length of the file: its sound may go on without pictures.
+    length = max(min(info.usable_seconds, info.video_seconds), 0.1)
+    parts = [(0.0, 1.0)] if info.is_image else windows(length)
+    width, height = _decoded_size(info)
     everything, label = VideoMarkDetector(), VisibleLabelDetector()
     best: Detection = NOTHING
     clock = _Clock()
@@ -67,13 +71,11 @@ def read_video_mark(info: MediaInfo, *, ffmpeg: Path, progress: Progress = silen
         if clock.left <= 0:
             break
         detector = VideoMarkDetector()
-        width, height = _bounded_size(info)
-        frames = stream_frames(
-            info.path, fps=_rate(info), start=start, seconds=seconds, ffmpeg_path=ffmpeg,
-            info=info, time_limit=clock.left, width=width, height=height,
-        )  # fmt: skip
         try:
-            with frames:
+            with stream_frames(
+                info.path, fps=_rate(info), start=start, seconds=seconds, ffmpeg_path=ffmpeg,
+                info=info, time_limit=clock.left, width=width, height=height,
+            ) as frames:  # fmt: skip
                 for at, frame in enumerate(frames):
                     detector.add(frame)
                     if at % _LABEL_STRIDE == 0:
@@ -140,12 +142,11 @@ def _strength(one: Detection) -> tuple[bool, bool, float]:
 
 
 def _rate(info: MediaInfo) -> float:
-    return min(float(info.fps) or _MOST_RATE, _MOST_RATE)
+    return max(_LEAST_RATE, min(float(info.fps) or _MOST_RATE, _MOST_RATE))
 
 
-def _bounded_size(info: MediaInfo) -> tuple[int | None, int | None]:
-    """The width or the height to decode at; (None, None): as it is."""
+def _decoded_size(info: MediaInfo) -> tuple[int, int]:
+    """Width and height to decode at: one size even where the pictures change theirs."""
     width, height = info.display_size
-    if min(width, height) <= _MOST_SHORTER:
-        return None, None
-    return (_MOST_SHORTER, None) if width < height else (None, _MOST_SHORTER)
+    share = min(1.0, _MOST_SHORTER / min(width, height))
+    return max(1, round(width * share)), max(1, round(height * share))

@@ -19,10 +19,17 @@ from omnitalk_cli.errors import UsageError
 from omnitalk_cli.media.files import part_path
 from omnitalk_cli.provenance import audio_mark
 from omnitalk_cli.provenance.claim import InputKind
-from omnitalk_cli.provenance.credentials import Claim, ClaimInput, sign
-from omnitalk_cli.provenance.identity import Identity, given_identity, local_identity
+from omnitalk_cli.provenance.credentials import Claim, ClaimInput, check_timestamp_url, sign
+from omnitalk_cli.provenance.identity import (
+    Identity,
+    given_identity,
+    local_anchor,
+    local_identity,
+)
+from omnitalk_cli.provenance.keys import check_key_folder
 from omnitalk_cli.provenance.labels import SYSTEM, TITLE
 from omnitalk_cli.provenance.ledger import Ledger
+from omnitalk_cli.provenance.text import cleaned
 from omnitalk_cli.provenance.video_mark import VideoMark, VideoMarker
 from omnitalk_cli.types import SAMPLE_RATE, Float, Performance
 
@@ -30,6 +37,7 @@ LAYERS = ("video", "audio", "credentials")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FULL_BITS = 32
+_MOST_LETTERS = 200  # of the model's name
 
 
 def choose_identity(certificate: Path | None, key: Path | None) -> Identity:
@@ -45,17 +53,25 @@ def choose_identity(certificate: Path | None, key: Path | None) -> Identity:
     return given_identity(certificate, key)
 
 
-def check_marking(certificate: Path | None, key: Path | None) -> None:
-    """Finds out before the work whether it can be signed and entered; raises as they do."""
-    choose_identity(certificate, key)
-    Ledger().check()
+def check_marking(certificate: Path | None, key: Path | None, timestamp_url: str | None) -> None:
+    """Finds out before the work whether it can be signed and entered, as far as that goes without
+    asking a server; makes nothing. Raises what ``choose_identity`` and ``Ledger`` raise, and
+    UsageError."""
+    check_timestamp_url(timestamp_url)
+    if certificate is None and key is None:
+        local_anchor()
+    else:
+        choose_identity(certificate, key)
+    Ledger().find(0)
+    check_key_folder()
 
 
 class Marking:
     """The marks of the file ``output``; made before the work, when it enters the id in the ledger.
 
     ``composite``: the video holds pictures or sound that were not generated. ``provider`` is
-    who answers for it. Raises SetupError when the ledger cannot be written.
+    who answers for it. Content Credentials of the reference ``clip`` itself are kept. Raises
+    SetupError when the ledger cannot be written.
     """
 
     def __init__(
@@ -67,10 +83,13 @@ class Marking:
         composite: bool,
         identity: Identity,
         provider: str = SYSTEM,
+        clip: Path | None = None,
         timestamp_url: str | None = None,
     ) -> None:
         settings = performance.settings
-        self._model = str(settings.get("model", ""))
+        self._output = output
+        self._clip = clip
+        self._model = cleaned(str(settings.get("model", "")), _MOST_LETTERS)
         self._inputs: dict[InputKind, str] = {
             "reference": _hash(reference_sha256),
             "script": _hash(settings.get("script_sha256")),
@@ -118,14 +137,23 @@ class Marking:
             bits=_FULL_BITS,
             marks=("video", "audio"),
             inputs=tuple(
-                ClaimInput(kind=kind, sha256=value) for kind, value in self._inputs.items() if value
+                ClaimInput(
+                    kind=kind,
+                    sha256=value,
+                    source_file=self._clip if kind == "reference" else None,
+                )
+                for kind, value in self._inputs.items()
+                if value
             ),
             model=self._model,
             weights_sha256=self._weights,
         )
         signed = part_path(path)
         try:
-            sign(path, signed, claim, self._identity, timestamp_url=self._timestamp_url)
+            sign(
+                path, signed, claim, self._identity,
+                timestamp_url=self._timestamp_url, shown_as=self._output,
+            )  # fmt: skip
             os.replace(signed, path)
         finally:
             signed.unlink(missing_ok=True)

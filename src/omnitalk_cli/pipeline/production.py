@@ -126,6 +126,7 @@ def produce(
     options: ProductionOptions,
     *,
     sound: Float | None = None,
+    clip: Path | None = None,
     workshop: Workshop | None = None,
     progress: Progress = silent,
     notes: Callable[[str], None] = lambda line: None,
@@ -133,8 +134,9 @@ def produce(
     """Renders ``performance`` with the reference's looks into ``output`` (MP4).
 
     ``sound`` ``[S]`` (24 kHz mono), the recording that the performance follows, is put under the
-    pictures instead of vocoding the mel; only the audio mark is added to it. ``workshop`` keeps
-    vocoder and bank for the next video.
+    pictures instead of vocoding the mel; only the audio mark is added to it. ``clip`` is the file
+    that the reference is from, whose own credentials are kept. ``workshop`` keeps vocoder and bank
+    for the next video.
 
     The file appears whole or not at all. Raises UsageError when it exists and may not be
     overwritten, InputError when the reference lacks what the view needs, SetupError when ffmpeg,
@@ -179,6 +181,7 @@ def produce(
         composite=options.view == "full" or sound is not None,
         identity=choose_identity(options.sign_cert, options.sign_key),
         provider=options.producer,
+        clip=clip,
         timestamp_url=options.timestamp_url,
     )
     labels = labels_for(options.labels, identifier=marking.name)

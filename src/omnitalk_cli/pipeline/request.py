@@ -99,7 +99,7 @@ def video_options(
     where = choose_device(device)
     chosen = ProductionOptions(**options, device=where, overwrite=overwrite)
     find_ffmpeg(chosen.ffmpeg)
-    check_marking(chosen.sign_cert, chosen.sign_key)
+    check_marking(chosen.sign_cert, chosen.sign_key, chosen.timestamp_url)
     if chosen.vocoder != "source":
         find_weights("vocoder" if chosen.vocoder == "vocos" else chosen.vocoder)
     return chosen

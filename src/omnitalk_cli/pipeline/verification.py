@@ -16,8 +16,10 @@ from omnitalk_cli.media.ffmpeg import find_ffmpeg
 from omnitalk_cli.media.probe import MediaInfo, probe
 from omnitalk_cli.pipeline.mark_reading import MarkReading, read_audio_mark, read_video_mark
 from omnitalk_cli.progress import Progress, silent
+from omnitalk_cli.provenance.aigc import LABELS
+from omnitalk_cli.provenance.claim import GENERATED_TYPES
 from omnitalk_cli.provenance.credentials import CredentialsReading, read_credentials
-from omnitalk_cli.provenance.identity import local_anchor
+from omnitalk_cli.provenance.identity import local_anchor, read_certificates
 from omnitalk_cli.provenance.labels import read_label_claim
 from omnitalk_cli.provenance.ledger import Entry, Ledger
 from omnitalk_cli.provenance.visible_detector import VisibleFinding
@@ -48,14 +50,22 @@ _MOST_HASHED = 4 << 30  # bytes; a larger file is not compared with the ledger
 @dataclass(frozen=True, kw_only=True)
 class Layer:
     """What one kind of mark says. ``id`` has ``bits`` bits (None: it names none); ``confidence`` is
-    0 to 1 where the mark is measured; ``detail`` are words about it."""
+    0 to 1 where the mark is measured; ``says_generated`` whether it openly says that the file was
+    made by AI, of whichever program; ``detail`` are words about it."""
 
     name: Literal["label", "credentials", "video", "audio"]
     state: State
     id: int | None = None
     bits: int = 0
     confidence: float | None = None
+    says_generated: bool = False
     detail: str = ""
+
+    @property
+    def is_word_only(self) -> bool:
+        """Whether it says what anybody can write: metadata, or a statement without a
+        signature of somebody who is known."""
+        return self.name == "label" or self.state in ("valid-untrusted", "invalid")
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``; ids as hexadecimal digits."""
@@ -64,9 +74,9 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What is known about the file ``path``. ``entries`` are the ledger's rows for its id,
-    ``unchanged`` whether the file is, byte for byte, the one that the ledger knows (None: it knows
-    none), ``notes`` what this machine could not look up."""
+    """What is known about the file ``path``. ``entries`` are the ledger's rows for its id (of
+    several the one whose file it is), ``unchanged`` whether the file is, byte for byte, the one
+    that the ledger knows (None: it knows none), ``notes`` what this machine could not look up."""
 
     path: Path
     layers: tuple[Layer, ...]
@@ -86,20 +96,18 @@ class Verification:
     @property
     def verdict(self) -> Verdict:
         """All layers together, the worst news first."""
-        states = {layer.name: layer.state for layer in self.layers}
-        ours = {"video", "audio"} & {n for n, s in states.items() if s.startswith("detected")}
-        signed = any(
-            layer.name == "credentials" and layer.state in ("trusted", "valid-untrusted")
-            and layer.id is not None
-            for layer in self.layers
-        )  # fmt: skip
-        if states.get("credentials") == "invalid":
+        if any(layer.state == "invalid" for layer in self.layers):
             return "altered"
         if self.agree is False:
             return "contradictory"
-        if ours or signed:
+        if any(
+            layer.state.startswith("detected") if layer.name in ("video", "audio")
+            else layer.id is not None and not layer.is_word_only
+            for layer in self.layers
+        ):  # fmt: skip
             return "made by omnitalk"
-        return "labelled only" if states.get("label") == "detected" else "no mark"
+        said = any(layer.says_generated or layer.id is not None for layer in self.layers)
+        return "labelled only" if said else "no mark"
 
     @property
     def exit_code(self) -> int:
@@ -131,6 +139,14 @@ def id_text(value: int | None, bits: int) -> str | None:
     return None if value is None else f"{value:0{bits // 4}x}"
 
 
+def read_trusted(file: Path) -> str:
+    """The certificates (PEM) in ``file``, for ``verify``. Raises InputError if it holds none, or
+    one that cannot be read."""
+    from omnitalk_cli.provenance.certificates import certificate_text
+
+    return "".join(map(certificate_text, read_certificates(file)))
+
+
 def verify(
     path: Path,
     *,
@@ -145,6 +161,13 @@ def verify(
     InputError for a file that cannot be read as media, SetupError without ffmpeg.
     """
     program = find_ffmpeg(ffmpeg)
+    try:
+        return _verify(path, program, trust, progress)
+    except OSError as error:  # it went away, or its disk did, while it was read
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _verify(path: Path, program: Path, trust: str | None, progress: Progress) -> Verification:
     info = probe(path)
     notes: list[str] = []
     progress("credentials", 0, None)
@@ -159,11 +182,13 @@ def verify(
     )
     none: tuple[Entry, ...] = ()
     entries = _looked_up(lambda: _entries(layers), none, notes)
+    digest = _digest(path) if any(entry.output_hash for entry in entries) else None
+    same = tuple(entry for entry in entries if entry.output_hash == digest)
     return Verification(
         path=path,
         layers=layers,
-        entries=entries,
-        unchanged=_unchanged(path, entries),
+        entries=same or entries,
+        unchanged=None if digest is None else bool(same),
         notes=tuple(notes),
     )
 
@@ -182,14 +207,16 @@ def _label_layer(info: MediaInfo, seen: VisibleFinding | None) -> Layer:
     claim = read_label_claim(_metadata(info))
     shown = f'"{seen.text}" in the picture, {seen.position}' if seen and seen.text else ""
     if claim.by_us:
-        words = "metadata: made by omnitalk"
+        said = "made by omnitalk"
     else:
-        words = "metadata: AI-generated" if claim.generated else ""
+        said = "AI-generated" if claim.generated else LABELS.get(claim.aigc.get("Label", ""), "")
+    words = f"metadata: {said}" if said else ""
     if producer := claim.aigc.get("ContentProducer") or claim.disclosure.get("provider"):
-        words = f"{words}, by {producer}".removeprefix(", ")
+        words += f', by "{producer}"'
     return Layer(
         name="label",
         state="detected" if claim.generated or shown else "absent",
+        says_generated=bool(claim.generated or shown),
         detail="; ".join(filter(None, (shown, words, *claim.problems))),
     )
 
@@ -207,10 +234,12 @@ def _metadata(info: MediaInfo) -> dict[str, str]:
 
 
 def _credentials_layer(reading: CredentialsReading) -> Layer:
+    generated = reading.digital_source_type in GENERATED_TYPES
     words = [
+        "says AI-generated" if generated and not reading.ours else "",
         f"by {reading.signer}" if reading.signer else "",
         f"with {reading.generator}" if reading.generator else "",
-        f"on {reading.time}" if reading.time else "",
+        _when(reading),
         *reading.problems[:3],
     ]
     return Layer(
@@ -218,8 +247,16 @@ def _credentials_layer(reading: CredentialsReading) -> Layer:
         state=reading.state,
         id=reading.mark_id if reading.ours else None,
         bits=reading.bits if reading.ours else 0,
+        says_generated=generated and reading.state in ("trusted", "valid-untrusted"),
         detail=", ".join(filter(None, words)),
     )
+
+
+def _when(reading: CredentialsReading) -> str:
+    """When it was signed; only a time stamp server's word is more than the signer's own."""
+    if not reading.time:
+        return ""
+    return f"on {reading.time}" + (" (time stamp)" if reading.time_stamped else "")
 
 
 def _mark_layer(name: Literal["video", "audio"], reading: MarkReading) -> Layer:
@@ -237,17 +274,17 @@ def _mark_layer(name: Literal["video", "audio"], reading: MarkReading) -> Layer:
 
 
 def _entries(layers: tuple[Layer, ...]) -> tuple[Entry, ...]:
-    """The ledger's rows for the longest id that was read."""
-    named = [layer for layer in layers if layer.id is not None]
+    """The ledger's rows for the longest id that was read; what anybody can write names none."""
+    named = [layer for layer in layers if layer.id is not None and not layer.is_word_only]
     if not named:
         return ()
     best = max(named, key=lambda layer: layer.bits)
     return tuple(Ledger().find(best.id or 0, best.bits))
 
 
-def _unchanged(path: Path, entries: tuple[Entry, ...]) -> bool | None:
-    known = {entry.output_hash for entry in entries} - {""}
-    if not known or path.stat().st_size > _MOST_HASHED:
+def _digest(path: Path) -> str | None:
+    """SHA-256 of the file; None of one that is too large to be compared."""
+    if path.stat().st_size > _MOST_HASHED:
         return None
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() in known
+        return hashlib.file_digest(file, "sha256").hexdigest()

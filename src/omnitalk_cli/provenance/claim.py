@@ -20,6 +20,9 @@ ACTIONS_LABEL = "c2pa.actions"
 # Names of the algorithms of soft bindings: reversed domain name, as in C2PA's list of them.
 MARK_ALGORITHMS = {"video": "com.omnitalk.video-mark.1", "audio": "com.omnitalk.audio-mark.1"}
 
+# IPTC's digital source types of a file that is generated, and of one that partly is.
+GENERATED_TYPES = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia")
+
 InputKind = Literal["reference", "script", "recording"]
 
 _TITLES: dict[str, str] = {
@@ -89,10 +92,7 @@ class Claim:
     @property
     def source_type(self) -> str:
         """IPTC's digital source type, as an address."""
-        name = (
-            "compositeWithTrainedAlgorithmicMedia" if self.composite else "trainedAlgorithmicMedia"
-        )
-        return _SOURCE_TYPE + name
+        return _SOURCE_TYPE + GENERATED_TYPES[self.composite]
 
     @property
     def id_text(self) -> str | None:

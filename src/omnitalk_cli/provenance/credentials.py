@@ -17,7 +17,14 @@ from omnitalk_cli.provenance.claim import Claim, ClaimInput, definition, ingredi
 from omnitalk_cli.provenance.identity import Identity
 from omnitalk_cli.provenance.manifest_report import CredentialsReading, line_of, report
 
-__all__ = ["Claim", "ClaimInput", "CredentialsReading", "read_credentials", "sign"]
+__all__ = [
+    "Claim",
+    "ClaimInput",
+    "CredentialsReading",
+    "check_timestamp_url",
+    "read_credentials",
+    "sign",
+]
 
 _VIDEO = "video/mp4"
 _LARGEST_MANIFEST = 1 << 20  # bytes, with the credentials of the inputs
@@ -36,17 +43,16 @@ def sign(
     identity: Identity,
     *,
     timestamp_url: str | None = None,
+    shown_as: Path | None = None,
 ) -> None:
     """Write the MP4 ``source`` with Content Credentials to ``target``, whatever their names end in.
+    ``shown_as`` is what errors call the file (None: its own name), which may be a passing one.
 
     Nothing goes over the network unless ``timestamp_url`` names a time stamp server (RFC 3161),
     which then has 30 s to answer. On any failure there is no ``target``. Raises WorkError, and
     UsageError for an address that is none.
     """
-    if timestamp_url is not None and not _is_address(timestamp_url):
-        raise UsageError(
-            f"{timestamp_url}: is not the address of a time stamp server (http, https)"
-        )
+    check_timestamp_url(timestamp_url)
     if source.exists() and target.exists() and target.samefile(source):
         raise ValueError("a file cannot be signed in its own place")
     try:
@@ -61,12 +67,17 @@ def sign(
     except BaseException as error:
         target.unlink(missing_ok=True)
         if isinstance(error, engine.EngineError):
-            raise WorkError(_failure(source, timestamp_url, error)) from error
+            raise WorkError(_failure(shown_as or source, timestamp_url, error)) from error
         if isinstance(error, OSError):
-            raise WorkError(
-                f"{error.filename or target}: cannot be signed ({error.strerror or error})"
-            ) from error
+            name = shown_as or error.filename or target
+            raise WorkError(f"{name}: cannot be signed ({error.strerror or error})") from error
         raise
+
+
+def check_timestamp_url(address: str | None) -> None:
+    """Raises UsageError for what cannot be the address of a time stamp server; asks none."""
+    if address is not None and not _is_address(address):
+        raise UsageError(f"{address}: is not the address of a time stamp server (http, https)")
 
 
 def read_credentials(path: Path, *, anchors: str | None = None) -> CredentialsReading:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 IDENTITY_FILE = "signer.pem"
 
-_LARGEST = 1 << 18  # bytes: chains of certificates are a few kilobytes
+_LARGEST = 1 << 22  # bytes: lists of trusted roots are the longest files here
 _ENCRYPTED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type:.*ENCRYPTED", re.M)
 
 
@@ -72,7 +72,7 @@ def given_identity(certificate: Path, key: Path) -> Identity:
     from omnitalk_cli.provenance import c2pa_engine
     from omnitalk_cli.provenance import certificates as tools
 
-    chain = _certificates(certificate)
+    chain = read_certificates(certificate)
     secret = _private_key(key)
     if not tools.belongs(secret, chain[0]):
         others = any(tools.belongs(secret, each) for each in chain[1:])
@@ -142,7 +142,8 @@ def _given(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({error})") from error
 
 
-def _certificates(path: Path) -> list[Certificate]:
+def read_certificates(path: Path) -> list[Certificate]:
+    """The certificates in a PEM file of the user's. Raises InputError if one cannot be read."""
     from cryptography import x509
 
     try:

@@ -21,6 +21,17 @@ def key_folder() -> Path:
     return Path(chosen) if chosen else user_data_path("omnitalk", appauthor=False) / "keys"
 
 
+def check_key_folder() -> None:
+    """Raises SetupError when ``key_folder()`` cannot be made or written; makes nothing."""
+    folder = key_folder()
+    above = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise SetupError(
+            f"{folder}: the folder for keys cannot be written; "
+            f"set {ENVIRONMENT_VARIABLE} to a folder that can"
+        )
+
+
 def private_folder(folder: Path) -> Path:
     """``folder``, made for its owner only if it is not there. Raises SetupError if it cannot be."""
     try:

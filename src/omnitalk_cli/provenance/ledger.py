@@ -80,11 +80,6 @@ class Ledger:
     def __init__(self, folder: Path | None = None) -> None:
         self.path = (key_folder() if folder is None else folder) / LEDGER_FILE
 
-    def check(self) -> None:
-        """Make the file if it is not there, and see that it can be used."""
-        with self._open():
-            pass
-
     def record(
         self,
         *,

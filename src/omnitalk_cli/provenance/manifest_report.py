@@ -24,6 +24,8 @@ _STATES: dict[str, State] = {"Trusted": "trusted", "Valid": "valid-untrusted"}
 _LONGEST = 200  # letters of any text
 _MOST = 20  # problems
 _ID = re.compile(r"[0-9a-f]{8}|[0-9a-f]{4}")
+_AGED = {"signingCredential.expired", "signingCredential.untrusted"}
+_HARD_BINDING = re.compile(r"assertion\.(bmff|data|boxes|collection)Hash\.match")
 # Status codes of C2PA 2.2, section 15.2.2, by what they begin with, the longest first.
 _WORDS = {
     "signingCredential.untrusted": "the signer is not among those that are trusted here",
@@ -56,8 +58,9 @@ class CredentialsReading:
     """What the Content Credentials of a file say, and how far that can be relied on.
 
     ``state``: ``trusted`` (unchanged, signer known here), ``valid-untrusted`` (unchanged, signer
-    unknown), ``invalid`` (changed since, or malformed), ``absent``. Unless it is ``trusted``, all
-    else is the word of whoever signed: anybody can sign as "omnitalk".
+    unknown, or with a certificate that has expired), ``invalid`` (changed since, or malformed),
+    ``absent``. Unless it is ``trusted``, all else is the word of whoever signed: anybody can sign
+    as "omnitalk".
 
     ``ours``: the newest manifest names omnitalk as its maker. ``mark_id`` of ``bits`` (0 without
     one) is what the invisible marks should say. ``generator``: name and version; ``signer`` and
@@ -91,8 +94,11 @@ def report(store: object) -> CredentialsReading:
     created = next((each for each in _actions(manifest) if _creates(each)), {})
     signature = _dict(manifest.get("signature_info"))
     stamped = line_of(signature.get("time"))
+    state = _STATES.get(str(_get(store, "validation_state")), "invalid")
+    if state == "invalid" and _only_expired(store):
+        state = "valid-untrusted"
     return CredentialsReading(
-        state=_STATES.get(str(_get(store, "validation_state")), "invalid"),
+        state=state,
         ours=name == GENERATOR,
         mark_id=mark_id,
         bits=bits,
@@ -151,12 +157,28 @@ def _mark(manifest: dict[str, Any]) -> tuple[int | None, int]:
 
 
 def _problems(store: object) -> tuple[str, ...]:
+    return tuple(list(dict.fromkeys(map(_in_words, _codes(store, "failure"))))[:_MOST])
+
+
+def _only_expired(store: object) -> bool:
+    """Whether signature and file fit, and nothing is wrong but the age of the certificate: without
+    a time stamp from a server the library calls that invalid, though nothing was changed."""
+    passed = _codes(store, "success")
+    return (
+        set(_codes(store, "failure")) <= _AGED
+        and "claimSignature.validated" in passed
+        and any(_HARD_BINDING.fullmatch(code) for code in passed)
+    )
+
+
+def _codes(store: object, kind: Literal["failure", "success"]) -> list[str]:
+    """The status codes of the newest manifest, and of those that it was made from."""
     results = _dict(_get(store, "validation_results"))
-    failures = list(_list(_dict(results.get("activeManifest")).get("failure")))
-    for delta in map(_dict, _list(results.get("ingredientDeltas"))):
-        failures += _list(_dict(delta.get("validationDeltas")).get("failure"))
-    lines = {_in_words(line_of(_dict(each).get("code")) or "unknown"): None for each in failures}
-    return tuple(list(lines)[:_MOST])
+    found = list(_list(_dict(results.get("activeManifest")).get(kind)))
+    if kind == "failure":
+        for delta in map(_dict, _list(results.get("ingredientDeltas"))):
+            found += _list(_dict(delta.get("validationDeltas")).get(kind))
+    return [line_of(_dict(each).get("code")) or "unknown" for each in found]
 
 
 def _in_words(code: str) -> str:
