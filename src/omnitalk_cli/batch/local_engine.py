@@ -18,12 +18,12 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any
 
-from omnitalk_cli.batch.engine import Ended, Event, Lost, Noted, Slot, Told
+from omnitalk_cli.batch.engine import Ended, Event, Lost, Slot
 from omnitalk_cli.batch.jobs import Job
 from omnitalk_cli.batch.maker import Made, MakerSettings, RowMaker
+from omnitalk_cli.batch.teller import Teller
 from omnitalk_cli.errors import WorkError
 
-_TELL_SECONDS = 0.3
 _STOP_SECONDS = 5.0
 _MOST_DEATHS = 3  # in a row, of workers that never became ready
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -207,27 +207,10 @@ def _work(pipe: Connection, make_maker: MakeMaker, settings: MakerSettings, pare
     try:
         while True:
             job = pipe.recv()
-            teller = _Teller(job.id, send)
+            teller = Teller(job.id, send)
             send(maker.make(job, progress=teller.tell, notes=teller.note))
     except (EOFError, BrokenPipeError):
         pass  # the parent has ended
-
-
-class _Teller:
-    """Tells progress, a few times a second at most, and remarks."""
-
-    def __init__(self, job_id: str, send: Any) -> None:
-        self._id, self._send = job_id, send
-        self._stage, self._last = "", 0.0
-
-    def tell(self, stage: str, done: float, total: float | None) -> None:
-        now = time.monotonic()
-        if stage != self._stage or now - self._last >= _TELL_SECONDS:
-            self._stage, self._last = stage, now
-            self._send(Told(id=self._id, stage=stage, done=done, total=total))
-
-    def note(self, text: str) -> None:
-        self._send(Noted(id=self._id, text=text))
 
 
 def _die_with(parent: int) -> None:

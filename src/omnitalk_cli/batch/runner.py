@@ -187,7 +187,8 @@ class Run:
                 self._begun[job.id] = (_now(), slot.name)
                 self._watcher.begun(job, slot.name)
                 engine.start(slot, job)
-            if engine is not None and self._running(engine):
+            if engine is not None and (self._queue or self._running(engine)):
+                # With rows but no slot, as when all machines have gone, new slots are waited for.
                 for event in engine.poll(_POLL_SECONDS):
                     self._hear(event)
             elif not self._queue and self._busy:

@@ -185,28 +185,27 @@ def _plan(checked: Checked, out_dir: Path, problems: list[str], console: Console
 def _engine(
     name: str, address: str | None, workers: int | None, device: str, ffmpeg: str | None
 ) -> Callable[[], Engine]:
+    from omnitalk_cli.batch.local_engine import LocalEngine, devices_of, usual_workers
     from omnitalk_cli.batch.maker import MakerSettings, usual_threads
 
-    def start() -> Engine:
-        from omnitalk_cli.batch.local_engine import LocalEngine, devices_of
-
-        devices = devices_of(device)
-        count = workers or usual_workers(devices)
-        settings = MakerSettings(
+    def settings(count: int) -> MakerSettings:
+        return MakerSettings(
             device=device, threads=usual_threads(count), cache_dir=cache_folder(), ffmpeg=ffmpeg
         )
-        if name == "ray":
-            from omnitalk_cli.batch.ray_engine import RayEngine
-
-            return RayEngine(settings, address=address, workers=workers)
-        return LocalEngine(settings, workers=count, devices=devices)
-
-    from omnitalk_cli.batch.local_engine import usual_workers
 
     if name == "ray":
-        from omnitalk_cli.batch.ray_engine import check_ray
+        from omnitalk_cli.batch.ray_engine import RayEngine, check_ray
 
         check_ray()
+        # The devices of the cluster are its own; a row has as many threads as it would have here.
+        cluster = RayEngine(settings(usual_workers(["cpu"])), address=address, workers=workers)
+        return lambda: cluster
+
+    def start() -> Engine:
+        devices = devices_of(device)
+        count = workers or usual_workers(devices)
+        return LocalEngine(settings(count), workers=count, devices=devices)
+
     return start
 
 

@@ -46,6 +46,10 @@ _SCHEMA = (
     f"CREATE INDEX IF NOT EXISTS takes_low ON takes (id & {_LOW})",
     f"PRAGMA user_version = {_FORMAT}",
 )
+_INSERT = (
+    "INSERT INTO takes VALUES (:id, :time, :version, :weights_hash, :reference_hash, :text_hash,"
+    " :output_name, :output_hash, :marks)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +111,7 @@ class Ledger:
         }
         with self._open() as database, _transaction(database):
             mark_id = _free_id(database)
-            database.execute(
-                "INSERT INTO takes VALUES (:id, :time, :version, :weights_hash, :reference_hash,"
-                " :text_hash, :output_name, :output_hash, :marks)",
-                values | {"id": mark_id},
-            )
+            database.execute(_INSERT, values | {"id": mark_id})
         return mark_id
 
     def complete(self, mark_id: int, *, output_hash: str, marks: tuple[str, ...]) -> None:
@@ -123,6 +123,27 @@ class Ledger:
             ).rowcount
         if not changed:
             raise KeyError(mark_id)
+
+    def adopt(self, entry: Entry) -> bool:
+        """Enter a file that another machine has made, under the id that it has there.
+
+        False when the id is known here already: then nothing changes. Raises ValueError for a hash
+        that is none.
+        """
+        values = {
+            "id": entry.id,
+            "time": entry.time,
+            "version": entry.version,
+            "weights_hash": _checked_hash(entry.weights_hash),
+            "reference_hash": _checked_hash(entry.reference_hash),
+            "text_hash": _checked_hash(entry.text_hash),
+            "output_name": _plain_name(entry.output_name),
+            "output_hash": _checked_hash(entry.output_hash),
+            "marks": _joined(entry.marks),
+        }
+        with self._open() as database, _transaction(database):
+            added = database.execute(f"{_INSERT} ON CONFLICT DO NOTHING", values).rowcount
+        return bool(added)
 
     def find(self, mark_id: int, bits: int = 32) -> list[Entry]:
         """The rows whose id has these low ``bits`` (16 or 32), newest first; often none or one."""
