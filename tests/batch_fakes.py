@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from omnitalk_cli.batch.counts import Counts
 from omnitalk_cli.batch.engine import Ended, Event, Lost, Slot
 from omnitalk_cli.batch.job_table import Checked
 from omnitalk_cli.batch.jobs import Job, JobResult, seed_of
 from omnitalk_cli.batch.maker import Made, MakerSettings
-from omnitalk_cli.batch.runner import Counts
 
 
 def jobs(folder: Path, count: int, refs: int = 3, text: str = "text {}") -> Checked:

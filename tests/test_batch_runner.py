@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from batch_fakes import FakeEngine, FakeMaker, Watcher, jobs
+from omnitalk_cli.batch.counts import Counts
 from omnitalk_cli.batch.engine import Slot
 from omnitalk_cli.batch.job_cells import Problem
 from omnitalk_cli.batch.job_table import Checked
 from omnitalk_cli.batch.ledger import BatchLedger
 from omnitalk_cli.batch.local_engine import LocalEngine
 from omnitalk_cli.batch.maker import MakerSettings
-from omnitalk_cli.batch.runner import Counts, Queue, Run, RunOptions
+from omnitalk_cli.batch.runner import Run, RunOptions
 from omnitalk_cli.batch.shards import shard_of
+from omnitalk_cli.batch.waiting import Queue
 
 
 def run(

@@ -5,26 +5,25 @@ Only this process writes the ledger; engines only make rows. A row counts when t
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
 
 from omnitalk_cli import __version__
+from omnitalk_cli.batch.counts import Counts, Watcher
 from omnitalk_cli.batch.engine import Ended, Engine, Lost, Noted, Slot, Told
-from omnitalk_cli.batch.fingerprint import ContentHashes, fingerprint_of
+from omnitalk_cli.batch.fingerprints import Fingerprints
 from omnitalk_cli.batch.job_table import Checked
 from omnitalk_cli.batch.jobs import Job, JobResult
 from omnitalk_cli.batch.ledger import BatchLedger
 from omnitalk_cli.batch.report import report_row, write_report
 from omnitalk_cli.batch.result_tables import ResultTables
+from omnitalk_cli.batch.waiting import Queue
 from omnitalk_cli.errors import OmnitalkError, WorkError
-from omnitalk_cli.pipeline.reference_text import sidecar
 
 REPORT_FILE = "report.html"
 
@@ -46,85 +45,6 @@ class RunOptions:
     max_failures: int | None = None
 
 
-@dataclass
-class Counts:
-    """Rows by what became of them in this run; ``busy`` are made by another run just now."""
-
-    total: int = 0
-    done: int = 0
-    skipped: int = 0
-    failed: int = 0
-    busy: int = 0
-    stopped: str = ""
-    video_seconds: float = 0.0
-    seconds: float = 0.0
-
-    @property
-    def settled(self) -> int:
-        """Rows with which nothing more is to be done."""
-        return self.done + self.skipped + self.failed
-
-    def to_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return asdict(self)
-
-    def lines(self, report: Path) -> list[str]:
-        """The counts in words."""
-        hours = self.seconds / 3600
-        rate = f", {self.done / hours:.0f} rows an hour" if self.done and hours else ""
-        found = [
-            str(report),
-            f"{self.done} made ({self.video_seconds:.0f} s of video in {self.seconds:.0f} s"
-            f"{rate}), {self.skipped} done before, {self.failed} failed",
-        ]
-        return [*found, self.stopped] if self.stopped else found
-
-
-class Watcher(Protocol):
-    """Who looks on: the command line."""
-
-    def begun(self, job: Job, where: str) -> None: ...
-
-    def told(self, job_id: str, stage: str, done: float, total: float | None) -> None: ...
-
-    def noted(self, text: str) -> None: ...
-
-    def ended(self, result: JobResult, counts: Counts) -> None: ...
-
-
-class Queue:
-    """Rows that wait, by reference: a slot gets rows of the person whom it has at hand."""
-
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self._groups: dict[Path, deque[Job]] = {}
-        for job in jobs:
-            self._groups.setdefault(job.ref, deque()).append(job)
-
-    def __bool__(self) -> bool:
-        return bool(self._groups)
-
-    def put_back(self, job: Job) -> None:
-        """``job`` is to be made next of those with its reference."""
-        self._groups.setdefault(job.ref, deque()).appendleft(job)
-
-    def take(self, slot: Slot, busy: set[Path]) -> Job:
-        """The next row for ``slot``: of its own reference, else of one that nobody has at hand,
-        else of the longest group."""
-        ref = slot.last_ref
-        if ref not in self._groups:
-            free = (name for name in self._groups if name not in busy)
-            ref = next(free, None) or max(self._groups, key=lambda name: len(self._groups[name]))
-        group = self._groups[ref]
-        job = group.popleft()
-        if not group:
-            del self._groups[ref]
-        return job
-
-    def clear(self) -> None:
-        """Drop all that wait."""
-        self._groups.clear()
-
-
 class Run:
     """One run over the sound rows of a table; ``engine`` is started when there is work for it."""
 
@@ -144,8 +64,7 @@ class Run:
         self._unusable = checked.broken
         self._counts = Counts(total=checked.rows, failed=checked.broken)
         self._started = _now()
-        self._hashes = ContentHashes()
-        self._versions = Versions()
+        self._fingerprints = Fingerprints()
         self._losses: dict[str, int] = {}
         self._begun: dict[str, tuple[str, str]] = {}
         self._queue = Queue(checked.jobs)
@@ -202,7 +121,7 @@ class Run:
             job = self._queue.take(slot, busy)
             try:
                 claim = self._ledger.claim(
-                    job, self._fingerprint(job), retry_failed=self._options.retry_failed,
+                    job, self._fingerprints.of(job), retry_failed=self._options.retry_failed,
                     worker=slot.name, overwrite=self._options.overwrite,
                 )  # fmt: skip
             except OmnitalkError as error:
@@ -222,18 +141,6 @@ class Run:
             else:
                 self._busy.append(job.id)
         return None
-
-    def _fingerprint(self, job: Job) -> str:
-        beside = "" if "ref_text" in job.options else sidecar(job.ref)
-        said = job.text if job.text_file is None else self._hashes.of(job.text_file)
-        return fingerprint_of(
-            job,
-            ref_sha256=_sha256(self._hashes.of(job.ref), beside),
-            text_sha256=_sha256(said or ""),
-            audio_sha256="" if job.audio is None else self._hashes.of(job.audio),
-            versions=self._versions.of(job),
-            hashes=self._hashes,
-        )
 
     def _hear(self, event: Told | Noted | Ended | Lost) -> None:
         if isinstance(event, Told):
@@ -353,34 +260,6 @@ class Run:
         return engine is not None and any(slot.job is not None for slot in engine.slots)
 
 
-class Versions:
-    """What makes the rows: the program's version, and the hashes of the weights by name."""
-
-    def __init__(self) -> None:
-        self._hashes: dict[str, str] = {}
-
-    def of(self, job: Job) -> dict[str, str]:
-        """For ``fingerprint_of``. Raises SetupError for weights that are missing."""
-        from omnitalk_cli.pipeline.reference import EXTRACTOR_VERSION
-
-        names = {str(job.options.get("model") or "tiny")}
-        vocoder = str(job.options.get("vocoder") or "source")
-        if vocoder != "source":
-            names.add("vocoder" if vocoder == "vocos" else vocoder)
-        return {
-            "omnitalk": __version__,
-            "extractor": str(EXTRACTOR_VERSION),
-            **{f"weights {number}": self._of(name) for number, name in enumerate(sorted(names))},
-        }
-
-    def _of(self, name: str) -> str:
-        from omnitalk_cli.weights import store
-
-        if name not in self._hashes:
-            self._hashes[name] = store.sha256(store.find_weights(name))
-        return self._hashes[name]
-
-
 def broken_rows(checked: Checked) -> list[JobResult]:
     """The lines that the check complains of, as results that say why; the header may be one."""
     messages: dict[int, list[str]] = {}
@@ -402,10 +281,6 @@ def broken_rows(checked: Checked) -> list[JobResult]:
 
 def _stand_in(result: JobResult) -> Job:
     return Job(id=result.id, line=result.line, ref=Path(), output=Path(result.output), text="")
-
-
-def _sha256(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _now() -> str:

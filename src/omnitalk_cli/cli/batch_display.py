@@ -11,8 +11,8 @@ from omnitalk_cli.cli.console import Console, draws_bars, one_line
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from omnitalk_cli.batch.counts import Counts
     from omnitalk_cli.batch.jobs import Job, JobResult
-    from omnitalk_cli.batch.runner import Counts
 
 
 class BatchDisplay:
