@@ -11,6 +11,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import typer
+
 import ray_rows
 from omnitalk_cli.batch.job_table import Checked
 from omnitalk_cli.batch.jobs import Job, JobResult
@@ -72,4 +74,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except typer.Exit as error:
+        sys.exit(error.exit_code)
