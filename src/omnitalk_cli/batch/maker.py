@@ -65,12 +65,14 @@ class RowMaker:
         self._workshop = Workshop(references=settings.references, banks=settings.banks)
 
     def prepare(self) -> None:
-        """Load what every row needs. Synthesis takes one thread, however many rows are made at
+        """Load what every row needs. Arithmetic takes one thread, however many rows are made at
         once: with another number its sums round differently, and with them the performance."""
         import cv2
         import torch
+        from threadpoolctl import threadpool_limits
 
         torch.set_num_threads(1)
+        threadpool_limits(1, user_api="blas")
         cv2.setNumThreads(self._settings.threads)
 
     def make(self, job: Job, *, progress: Progress = silent, notes: Notes = lambda x: None) -> Made:
