@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnitalk_cli import __version__
-from omnitalk_cli.cli import stages
 from omnitalk_cli.errors import UsageError
 from omnitalk_cli.media.encode import VideoWriter
+from omnitalk_cli.pipeline import request
 from omnitalk_cli.provenance.aigc import FIELDS, KEY, make_tag
 from omnitalk_cli.provenance.labels import (
     BASIC_METADATA,
@@ -123,8 +123,8 @@ def test_bad_options_fail_at_once(bad: dict[str, Any], message: str) -> None:
 def test_the_command_line_checks_labels_before_any_work() -> None:
     for bad in ({"visible_mark": "视频"}, {"visible_font": "nowhere.ttf"}, {"producer": ""}):
         with pytest.raises(UsageError):
-            stages.video_options(overwrite=False, options=bad)
-    chosen = stages.video_options(
+            request.video_options(overwrite=False, options=bad)
+    chosen = request.video_options(
         overwrite=False, options={"label_profile": "all", "visible_position": "top"}
     )
     persistent, opening = chosen.labels.marks
@@ -135,13 +135,13 @@ def test_the_command_line_checks_labels_before_any_work() -> None:
 def test_words_too_long_for_the_picture_are_refused_before_the_work() -> None:
     long = {"visible_mark": "word " * 15 + "words"}
     small, large = (
-        stages.video_options(overwrite=False, options={**long, "size": size})
+        request.video_options(overwrite=False, options={**long, "size": size})
         for size in (256, 1024)
     )
     reference: Any = None  # the face view does not look at it
     with pytest.raises(UsageError, match="256x256"):
-        stages.check_frame(reference, small)
-    stages.check_frame(reference, large)
+        request.check_frame(reference, small)
+    request.check_frame(reference, large)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

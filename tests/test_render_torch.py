@@ -240,7 +240,7 @@ def test_the_option_knows_every_renderer() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_missing_device_is_told_before_the_work() -> None:
-    from omnitalk_cli.cli.stages import video_options
+    from omnitalk_cli.pipeline.request import video_options
 
     with pytest.raises(SetupError, match="CUDA"):
         video_options(overwrite=False, device="cuda", options={})

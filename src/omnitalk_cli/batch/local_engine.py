@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from omnitalk_cli.batch.engine import Ended, Event, Lost, Slot
@@ -192,7 +192,7 @@ def _ending(code: int | None) -> str:
 def _work(pipe: Connection, make_maker: MakeMaker, settings: MakerSettings, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
     # SIGTERM raises, so that half-written files are removed.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+    signal.signal(signal.SIGTERM, _end)
     _die_with(parent)
     _say_nothing()
     maker = make_maker(settings)
@@ -211,6 +211,10 @@ def _work(pipe: Connection, make_maker: MakeMaker, settings: MakerSettings, pare
             send(maker.make(job, progress=teller.tell, notes=teller.note))
     except (EOFError, BrokenPipeError):
         pass  # the parent has ended
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(1)
 
 
 def _die_with(parent: int) -> None:
