@@ -195,7 +195,8 @@ def test_a_cluster_of_this_machine_ends_with_the_run(tmp_path: Path) -> None:
     assert not find_leftovers([folder])
     with BatchLedger(folder) as ledger:
         counts = ledger.counts()
-    assert counts["running"] == 0 and counts["done"] == made(folder)
+    # A row may have come to its end at the moment of the interrupt, and not be entered.
+    assert counts["running"] == 0 and 0 <= made(folder) - counts["done"] <= 2
     # A run that cannot tidy up takes its cluster with it, too.
     run = begin(folder, 200, "--workers", "2", env=env)
     before = made(folder)

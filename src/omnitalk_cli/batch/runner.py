@@ -67,6 +67,7 @@ class Run:
         self._fingerprints = Fingerprints()
         self._losses: dict[str, int] = {}
         self._begun: dict[str, tuple[str, str]] = {}
+        self._making: dict[str, Job] = {}
         self._queue = Queue(checked.jobs)
         self._busy: list[str] = []
 
@@ -86,6 +87,8 @@ class Run:
                     self._make(stack)
             finally:
                 self._counts.seconds = round(time.monotonic() - begun, 1)
+                for job in self._making.values():  # nobody makes them any more
+                    ledger.release(job)
                 ledger.sweep()
                 self._tables.write()
                 self._report(finished=_now())
@@ -104,6 +107,7 @@ class Run:
                     slot = self._free(engine)
                 assert slot is not None
                 self._begun[job.id] = (_now(), slot.name)
+                self._making[job.id] = job
                 self._watcher.begun(job, slot.name)
                 engine.start(slot, job)
             if engine is not None and (self._queue or self._running(engine)):
@@ -168,6 +172,7 @@ class Run:
             self._end(event.job, f"{event.why}, {count} times", WorkError.exit_code)
             return
         self._watcher.noted(f"{event.job.id}: {event.why}; the row is made again")
+        self._making.pop(event.job.id, None)
         self._ledger.release(event.job)
         self._queue.put_back(event.job)
 
@@ -181,6 +186,7 @@ class Run:
         )  # fmt: skip
 
     def _finish(self, result: JobResult) -> None:
+        self._making.pop(result.id, None)
         try:
             mine = self._ledger.finish(result)
         except WorkError as error:
