@@ -86,6 +86,7 @@ class Run:
                     self._make(stack)
             finally:
                 self._counts.seconds = round(time.monotonic() - begun, 1)
+                ledger.release_all()
                 ledger.sweep()
                 self._tables.write()
                 self._report(finished=_now())
