@@ -14,6 +14,7 @@ from omnitalk_cli.batch.claims import Claim
 from omnitalk_cli.batch.jobs import JobResult
 from omnitalk_cli.batch.ledger import BatchLedger
 from omnitalk_cli.errors import WorkError
+from omnitalk_cli.media.files import part_path
 
 
 @pytest.fixture
