@@ -14,6 +14,7 @@ from omnitalk_cli.batch.claims import Claim
 from omnitalk_cli.batch.jobs import JobResult
 from omnitalk_cli.batch.ledger import BatchLedger
 from omnitalk_cli.errors import WorkError
+from omnitalk_cli.media.files import part_path
 
 
 @pytest.fixture
@@ -215,3 +216,18 @@ def test_threads_share_a_ledger(out: Path) -> None:
             thread.join()
         assert claims.count("run") == 40 and len(claims) == 160 and "failed" not in claims
         assert ledger.counts()["done"] == 40
+
+
+def test_rows_that_are_held_are_given_back_together(tmp_path: Path) -> None:
+    with BatchLedger(tmp_path) as ledger:
+        jobs = [make_job(tmp_path, name) for name in ("a", "b", "c")]
+        for job in jobs:
+            assert ask(ledger, job) == "run"
+        half = part_path(jobs[1].output)
+        half.write_bytes(b"half")
+        assert ledger.fail(jobs[0], "no", 1)
+        assert ledger.sweep() == []
+        ledger.release_all()
+        assert ledger.counts() == {"pending": 2, "running": 0, "done": 0, "failed": 1}
+        assert ledger.sweep() == [half]
+        ledger.release_all()

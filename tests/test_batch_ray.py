@@ -195,15 +195,16 @@ def test_a_cluster_of_this_machine_ends_with_the_run(tmp_path: Path) -> None:
     assert not find_leftovers([folder])
     with BatchLedger(folder) as ledger:
         counts = ledger.counts()
-    # A row may have come to its end at the moment of the interrupt, and not be entered.
-    assert counts["running"] == 0 and 0 <= made(folder) - counts["done"] <= 2
-    # A run that cannot tidy up takes its cluster with it, too.
+    # A file that was finished just when the run was stopped is not in the ledger; made again.
+    assert counts["running"] == 0 and counts["done"] <= made(folder) <= counts["done"] + 2
+    # A run that cannot tidy up takes its cluster with it, too: what makes rows goes at once,
+    # helpers of Ray when they have looked for the rest for a minute.
     run = begin(folder, 200, "--workers", "2", env=env)
     before = made(folder)
     wait_for(lambda: made(folder) > before, START_SECONDS)
     run.kill()
     run.communicate(timeout=30)
-    wait_for(lambda: not alive(), 30)
+    wait_for(lambda: not alive(), 150)
 
 
 def test_light_rows_alone(tmp_path: Path) -> None:

@@ -168,8 +168,13 @@ class BatchLedger(BatchReader):
 
     def release(self, job: Job) -> bool:
         """Give back a claimed row that was interrupted: anyone may make it. As ``finish``."""
-        owned = int(os.path.lexists(self._held[job.id]))
-        return self._end(job.id, {"state": "pending", "holder": "", "owned": owned})
+        return self._release(job.id)
+
+    def release_all(self) -> None:
+        """Give back all rows that are still held, when nothing makes them any more: a sweep may
+        then remove what they left."""
+        for job_id in list(self._held):
+            self._release(job_id)
 
     def sweep(self) -> list[Path]:
         """Remove half-written files of runs that are dead, beside the outputs; return their paths.
@@ -245,6 +250,10 @@ class BatchLedger(BatchReader):
 
     def _is_mine(self, row: sqlite3.Row) -> bool:
         return bool(row["state"] == "running" and row["holder"] == self._presence.token)
+
+    def _release(self, job_id: str) -> bool:
+        owned = int(os.path.lexists(self._held[job_id]))
+        return self._end(job_id, {"state": "pending", "holder": "", "owned": owned})
 
     def _end(self, job_id: str, changes: Mapping[str, object]) -> bool:
         with self._store.writing() as database:

@@ -67,7 +67,6 @@ class Run:
         self._fingerprints = Fingerprints()
         self._losses: dict[str, int] = {}
         self._begun: dict[str, tuple[str, str]] = {}
-        self._making: dict[str, Job] = {}
         self._queue = Queue(checked.jobs)
         self._busy: list[str] = []
 
@@ -87,8 +86,7 @@ class Run:
                     self._make(stack)
             finally:
                 self._counts.seconds = round(time.monotonic() - begun, 1)
-                for job in self._making.values():  # nobody makes them any more
-                    ledger.release(job)
+                ledger.release_all()
                 ledger.sweep()
                 self._tables.write()
                 self._report(finished=_now())
@@ -107,7 +105,6 @@ class Run:
                     slot = self._free(engine)
                 assert slot is not None
                 self._begun[job.id] = (_now(), slot.name)
-                self._making[job.id] = job
                 self._watcher.begun(job, slot.name)
                 engine.start(slot, job)
             if engine is not None and (self._queue or self._running(engine)):
@@ -172,7 +169,6 @@ class Run:
             self._end(event.job, f"{event.why}, {count} times", WorkError.exit_code)
             return
         self._watcher.noted(f"{event.job.id}: {event.why}; the row is made again")
-        self._making.pop(event.job.id, None)
         self._ledger.release(event.job)
         self._queue.put_back(event.job)
 
@@ -186,7 +182,6 @@ class Run:
         )  # fmt: skip
 
     def _finish(self, result: JobResult) -> None:
-        self._making.pop(result.id, None)
         try:
             mine = self._ledger.finish(result)
         except WorkError as error:
