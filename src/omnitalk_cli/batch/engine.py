@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -19,7 +19,7 @@ class Slot:
 
     name: str
     job: Job | None = None
-    last_ref: Path | None = field(default=None)
+    last_ref: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ REPORT_FILE = "report.html"
 
 _POLL_SECONDS = 0.5
 _REPORT_SECONDS = 60.0
+_REPORT_REST = 20  # so many times as long as a report took, none is written
 _WAIT_SECONDS = 5.0
 _MOST_LOSSES = 2  # of a row, before it is the row's fault
 _BROKEN_CODE = 2
@@ -227,11 +228,11 @@ class Run:
         yield from broken
 
     def _report_sometimes(self) -> None:
-        now = datetime.now(UTC).timestamp()
+        now = time.monotonic()
         if now >= self._next_report:
             self._report()
-            spent = datetime.now(UTC).timestamp() - now
-            self._next_report = now + max(_REPORT_SECONDS, 20 * spent)
+            spent = time.monotonic() - now
+            self._next_report = now + max(_REPORT_SECONDS, _REPORT_REST * spent)
 
     def _report(self, finished: str = "") -> None:
         rows = (

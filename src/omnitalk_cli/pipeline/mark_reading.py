@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,13 +123,12 @@ def read_audio_mark(info: MediaInfo, *, ffmpeg: Path, progress: Progress = silen
 class _Clock:
     """What is left of the time for one kind of mark."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._end = now() + _TIME_LIMIT
+    def __init__(self) -> None:
+        self._end = time.monotonic() + _TIME_LIMIT
 
     @property
     def left(self) -> float:
-        return self._end - self._now()
+        return self._end - time.monotonic()
 
     @property
     def problem(self) -> str:
