@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,15 @@ class Installed:
 def embedded_folders() -> tuple[Path, ...]:
     """Where embedded weights can lie: in the installed package, or ``weights/`` of a checkout."""
     return (_PACKAGE / "embedded", _PACKAGE.parents[1] / "weights")
+
+
+def weights_folder() -> Path:
+    """Where pulled and imported weights lie, a folder ``NAME/`` each: $OMNITALK_WEIGHTS_DIR, else
+    ``weights`` in the platform's data folder."""
+    from platformdirs import user_data_path
+
+    chosen = os.environ.get("OMNITALK_WEIGHTS_DIR")
+    return Path(chosen) if chosen else user_data_path("omnitalk", appauthor=False) / "weights"
 
 
 def find_weights(name_or_path: str | Path) -> Path:
