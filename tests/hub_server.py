@@ -21,6 +21,7 @@ class Asked:
     path: str
     range: str
     authorization: str
+    agent: str
 
 
 @dataclass
@@ -100,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         hub.asked.append(
             Asked(
                 method=self.command, path=self.path, range=header.get("Range", ""),
-                authorization=header.get("Authorization", ""),
+                authorization=header.get("Authorization", ""), agent=header.get("User-Agent", ""),
             )
         )  # fmt: skip
         parts = self.path.lstrip("/").split("/")

@@ -104,6 +104,27 @@ def test_main_is_resolved_once_and_noted(hub: Hub) -> None:
     assert sum("/resolve/main/" in path for path in resolved) == 1
 
 
+def test_main_that_moved_is_not_mixed(hub: Hub) -> None:
+    """What was begun of one commit is no part of the next one."""
+    hub.cut["moving.bin"] = [100, 0, 0, 0, 0]
+    with pytest.raises(WorkError, match="broke off"):
+        get("moving")
+    hub.commit = "beef" * 10
+    hub.files["lab/moving"]["moving.bin"] = b"x" * 2000
+    hub.asked.clear()
+    assert get("moving").read_bytes() == b"x" * 2000
+    assert hub.ranges("moving.bin") == [""]
+    receipt = read_receipt(store.weights_folder() / "moving")
+    assert receipt is not None and receipt.commit == hub.commit
+    assert {Path(name).parts[0] for name in left()} == {"moving"}
+
+
+def test_the_hub_learns_no_more_than_it_must(hub: Hub) -> None:
+    get("free")
+    agents = {ask.agent for ask in hub.asked}
+    assert all(agent.startswith("omnitalk/") and "torch" not in agent for agent in agents)
+
+
 def test_files_off_the_hub_get_no_token(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret")
     assert get("face").read_bytes() == samples.FACE[::-1]

@@ -73,7 +73,7 @@ def locate(entry: Entry, file: RemoteFile, revision: str) -> Located:
 
     Raises SetupError without network or access, WorkError when there is no such file.
     """
-    from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
+    from huggingface_hub import constants, get_hf_file_metadata, get_token, hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
     from omnitalk_cli import __version__
@@ -82,22 +82,25 @@ def locate(entry: Entry, file: RemoteFile, revision: str) -> Located:
     label = f"{entry.name} ({file.base})"
     if entry.source.repository is None:
         url = f"{entry.source.url}/{file.name}"
-        address = Address(url=url, headers={}, size=file.size, label=label)
+        own = {"User-Agent": f"omnitalk/{__version__}"}
+        address = Address(url=url, headers=own, size=file.size, label=label)
         return Located(address=address, commit="", etag="")
+    # Otherwise the library tells the hub what is installed here, and asks it first whom to look for.
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     base = endpoint()
     url = hf_hub_url(entry.source.repository, file.name, revision=revision, endpoint=base)
-    token = get_token() or False
+    headers = build_hf_headers(
+        token=get_token() or False, library_name="omnitalk", library_version=__version__
+    )
     with refusals(entry, file):
         said = get_hf_file_metadata(
-            url, token=token, endpoint=base, timeout=seconds("HF_HUB_ETAG_TIMEOUT", 10.0)
-        )
+            url, token=False, headers=headers, endpoint=base,
+            timeout=seconds("HF_HUB_ETAG_TIMEOUT", 10.0),
+        )  # fmt: skip
     commit = said.commit_hash or ("" if revision == "main" else revision)
     if not commit:
         raise WorkError(f"{label}: {base} does not say which commit main is; HF_ENDPOINT is no hub")
     fixed = hf_hub_url(entry.source.repository, file.name, revision=commit, endpoint=base)
-    headers = build_hf_headers(
-        token=token, library_name="omnitalk", library_version=__version__
-    )  # fmt: skip
     address = Address(url=fixed, headers=headers, size=said.size, label=label)
     return Located(address=address, commit=commit, etag=said.etag or "")
 

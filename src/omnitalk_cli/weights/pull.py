@@ -127,11 +127,10 @@ def pull(
     nothing is installed in part. Raises OmnitalkErrors of one line.
     """
     plan = plan_pull(entries, overwrite=overwrite)
-    names = " ".join(shlex.quote(item.name) for item in entries)
-    check_licences(plan.wanted, accepted, f"omnitalk weights pull {names}")
-    if plan.needed is not None and not offline:
-        kept = sum(file.stat().st_size for file in staging_folder().glob("*/*/*"))
-        check_space(plan.folder, max(0, plan.needed - kept), ", ".join(e.name for e in plan.wanted))
+    command = "omnitalk weights pull " + " ".join(shlex.quote(item.name) for item in entries)
+    check_licences(plan.wanted, accepted, command)
+    if plan.fetch is not None:  # what is installed is about as large as what is fetched
+        check_space(plan.folder, plan.fetch, ", ".join(item.name for item in plan.wanted))
     offline = offline or hub.offline()
     done = []
     for entry in entries:
@@ -140,6 +139,7 @@ def pull(
             if _current(state) and not (overwrite and entry in plan.wanted):
                 done.append(Pulled(item=state, fetched=False))
                 continue
+            check_licences([entry], accepted, command)  # if it was removed just now
             if accepted_licence(entry, accepted):
                 note(f"{entry.name}: accepted {entry.licence.summary}")
             _install(entry, accepted, offline=offline, progress=progress)
