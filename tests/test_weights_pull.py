@@ -111,6 +111,10 @@ def test_main_that_moved_is_not_mixed(hub: Hub) -> None:
         get("moving")
     hub.commit = "beef" * 10
     hub.files["lab/moving"]["moving.bin"] = b"x" * 2000
+    hub.cut["moving.bin"] = [0] * 5
+    with pytest.raises(WorkError, match="broke off"):
+        get("moving")
+    assert all(hub.commit in name for name in left())
     hub.asked.clear()
     assert get("moving").read_bytes() == b"x" * 2000
     assert hub.ranges("moving.bin") == [""]

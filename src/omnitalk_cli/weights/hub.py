@@ -85,7 +85,7 @@ def locate(entry: Entry, file: RemoteFile, revision: str) -> Located:
         own = {"User-Agent": f"omnitalk/{__version__}"}
         address = Address(url=url, headers=own, size=file.size, label=label)
         return Located(address=address, commit="", etag="")
-    # Otherwise the library tells the hub what is installed here, and asks it first whom to look for.
+    # Otherwise the library tells the hub what is installed here, and first fetches a list for it.
     constants.HF_HUB_DISABLE_TELEMETRY = True
     base = endpoint()
     url = hf_hub_url(entry.source.repository, file.name, revision=revision, endpoint=base)
