@@ -34,18 +34,16 @@ class Fingerprints:
     def _made_by(self, job: Job) -> dict[str, str]:
         """The program's version, and the hashes of the weights."""
         from omnitalk_cli.pipeline.reference import EXTRACTOR_VERSION
+        from omnitalk_cli.speech.vocoders import AUTO, find_vocoder, settle_vocoder
 
-        names = {str(job.options.get("model") or "tiny")}
-        vocoder = str(job.options.get("vocoder") or "source")
-        if vocoder != "source":
-            names.add("vocoder" if vocoder == "vocos" else vocoder)
+        used = [str(job.options.get("model") or "tiny")]
+        vocoder = find_vocoder(settle_vocoder(str(job.options.get("vocoder") or AUTO)))
+        if vocoder is not None:
+            used.append(str(vocoder))
         return {
             "omnitalk": __version__,
             "extractor": str(EXTRACTOR_VERSION),
-            **{
-                f"weights {number}": self._weights_of(name)
-                for number, name in enumerate(sorted(names))
-            },
+            **{f"weights {number}": self._weights_of(name) for number, name in enumerate(used)},
         }
 
     def _weights_of(self, name: str) -> str:

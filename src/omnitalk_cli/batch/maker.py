@@ -136,6 +136,7 @@ class RowMaker:
         production_options = request.video_options(
             overwrite=True,
             device=device,
+            dtype=given.get("dtype", "auto"),
             options={
                 "workers": self._settings.threads,
                 **request.given(ffmpeg=self._settings.ffmpeg),

@@ -137,7 +137,7 @@ def generate(
         )  # fmt: skip
         speech["seed"] = choose_seed(seed)
         settings = speech_options(model=model, device=device, dtype=dtype, options=speech)
-        production = video_options(overwrite=overwrite, device=device, options=video)
+        production = video_options(overwrite=overwrite, device=device, dtype=dtype, options=video)
         if dry_run:
             seed = speech.pop("seed")
             everything = {

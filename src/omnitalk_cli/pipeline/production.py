@@ -23,7 +23,7 @@ from omnitalk_cli.media.ffmpeg import find_ffmpeg
 from omnitalk_cli.media.files import check_writable
 from omnitalk_cli.media.rates import exact_rate
 from omnitalk_cli.pipeline.controls import Controls, control, lens_direction
-from omnitalk_cli.pipeline.devices import choose_device
+from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
 from omnitalk_cli.pipeline.framing import Frame, Framing, View, frame_of
 from omnitalk_cli.pipeline.marking import LAYERS, Marking, choose_identity
 from omnitalk_cli.pipeline.synthesis import resample_codes
@@ -38,11 +38,10 @@ from omnitalk_cli.provenance.labels import (
 )
 from omnitalk_cli.provenance.visible import Position, VisibleMark
 from omnitalk_cli.render.renderers import check_renderer
-from omnitalk_cli.speech.source import SourceVocoder
+from omnitalk_cli.speech.mel import MelKind
 from omnitalk_cli.speech.vocoder import Vocoder
-from omnitalk_cli.speech.vocoder import load_vocoder as load_vocos
+from omnitalk_cli.speech.vocoders import AUTO, settle_vocoder
 from omnitalk_cli.types import MEL_RATE, SAMPLE_RATE, Float, Performance, Reference, Take
-from omnitalk_cli.weights import store
 
 _SPEECH_RMS = 0.1  # −20 dB below full scale, a usual level for speech
 _PEAK = 0.89
@@ -56,8 +55,9 @@ class ProductionOptions:
 
     ``visible_mark`` … ``producer`` are as in ``labels.LabelOptions``. ``sign_cert`` and
     ``sign_key`` are PEM files of whoever signs (None: an identity of this user's own);
-    ``timestamp_url`` asks a server for the time. ``vocoder`` is ``source`` (needs no weights),
-    ``vocos`` (the embedded network) or a file of Vocos weights. ``renderer`` is a name of
+    ``timestamp_url`` asks a server for the time. ``vocoder`` is a name of ``vocoders.VOCODERS``, a
+    file or ``auto`` (``vocoders.choose_vocoder``), ``dtype`` the format of its inner layers on a
+    GPU (``auto``: float32, as it is a small part of the work). ``renderer`` is a name of
     ``renderers.RENDERERS`` or ``auto``: what suits ``device`` (as in ``devices.choose_device``).
     """
 
@@ -77,7 +77,8 @@ class ProductionOptions:
     sign_cert: Path | None = None
     sign_key: Path | None = None
     timestamp_url: str | None = None
-    vocoder: str = "source"
+    vocoder: str = AUTO
+    dtype: str = "auto"
     renderer: str = "auto"
     device: str = "auto"
     head_motion: float = 1.0
@@ -157,7 +158,13 @@ def produce(
                 f"the sound is made again from the mel of {recording}; "
                 "`omnitalk generate --audio` keeps the recording itself"
             )
-        audio = vocode(performance, workshop.vocoder(options.vocoder), progress=progress)
+        mel, joint = speech_of(performance)
+        vocoder = workshop.vocoder(
+            settle_vocoder(options.vocoder, mel=mel, joint=joint, notes=notes), mel=mel,
+            device=device,
+            dtype=choose_dtype("float32" if options.dtype == "auto" else options.dtype, device),
+        )  # fmt: skip
+        audio = vocode(performance, vocoder, progress=progress)
     else:
         audio = sound
     timings["vocoder"] = time.monotonic() - begin
@@ -237,11 +244,12 @@ def produce(
     )
 
 
-def load_vocoder(name: str) -> Vocoder:
-    """The vocoder of ``ProductionOptions.vocoder``. Raises SetupError without its weights."""
-    if name == "source":
-        return SourceVocoder()
-    return load_vocos(store.find_weights("vocoder" if name == "vocos" else name))
+def speech_of(performance: Performance) -> tuple[MelKind, bool]:
+    """Kind of the performance's mel, and whether the joint model of speech and motion spoke it.
+
+    From ``mel`` and ``joint`` of its settings, which the joint model leaves out.
+    """
+    return performance.settings.get("mel", "vocos"), bool(performance.settings.get("joint", True))
 
 
 def vocode(performance: Performance, vocoder: Vocoder, *, progress: Progress = silent) -> Float:
@@ -249,7 +257,7 @@ def vocode(performance: Performance, vocoder: Vocoder, *, progress: Progress = s
     mel = torch.from_numpy(np.ascontiguousarray(performance.mel, dtype=np.float32))
     pieces = []
     for piece in vocoder.decode_stream(mel.split(_CHUNK_FRAMES)):
-        pieces.append(piece.numpy())
+        pieces.append(piece.float().cpu().numpy())
         progress("vocoder", sum(map(len, pieces)) / SAMPLE_RATE, performance.seconds)
     return _level(np.concatenate(pieces))
 

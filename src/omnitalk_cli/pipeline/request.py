@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from omnitalk_cli.pipeline.production import ProductionOptions
     from omnitalk_cli.pipeline.synthesis import SynthesisOptions
+    from omnitalk_cli.speech.mel import MelKind
     from omnitalk_cli.types import Reference
 
 REFERENCE_SUFFIX = ".safetensors"
@@ -83,25 +84,33 @@ def speech_options(
 
 
 def video_options(
-    *, overwrite: bool, options: dict[str, Any], device: str = "auto"
+    *,
+    overwrite: bool,
+    options: dict[str, Any],
+    device: str = "auto",
+    dtype: str = "auto",
+    mel: MelKind = "vocos",
+    joint: bool = True,
 ) -> ProductionOptions:
     """ProductionOptions, with everything checked that production needs.
 
-    Raises UsageError for values that do not fit, InputError for an unusable certificate,
-    SetupError without ffmpeg, the vocoder, the device or a place for keys and ledger.
+    ``mel`` and ``joint`` as in ``vocoders.choose_vocoder``. Raises UsageError for values that do
+    not fit, InputError for an unusable certificate or vocoder file, SetupError without ffmpeg, the
+    vocoder, the device or a place for keys and ledger.
     """
     from omnitalk_cli.media.ffmpeg import find_ffmpeg
-    from omnitalk_cli.pipeline.devices import choose_device
+    from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
     from omnitalk_cli.pipeline.marking import check_marking
     from omnitalk_cli.pipeline.production import ProductionOptions
-    from omnitalk_cli.weights.store import find_weights
+    from omnitalk_cli.speech.vocoders import settle_vocoder
 
     where = choose_device(device)
-    chosen = ProductionOptions(**options, device=where, overwrite=overwrite)
+    if dtype != "auto":
+        choose_dtype(dtype, where)
+    chosen = ProductionOptions(**options, device=where, dtype=dtype, overwrite=overwrite)
     find_ffmpeg(chosen.ffmpeg)
     check_marking(chosen.sign_cert, chosen.sign_key, chosen.timestamp_url)
-    if chosen.vocoder != "source":
-        find_weights("vocoder" if chosen.vocoder == "vocos" else chosen.vocoder)
+    settle_vocoder(chosen.vocoder, mel=mel, joint=joint)
     return chosen
 
 
