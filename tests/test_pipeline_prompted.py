@@ -156,7 +156,7 @@ def test_references_that_cannot_be_spoken_after(
 
 def shop() -> Workshop:
     workshop = Workshop()
-    workshop.vocoder = lambda name: SourceVocoder()  # type: ignore[method-assign]
+    workshop.vocoder = lambda name, **more: SourceVocoder()  # type: ignore[method-assign]
     return workshop
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from omnitalk_cli.errors import InputError, SetupError
 from omnitalk_cli.weights.store import find_weights, read_header
+
+if TYPE_CHECKING:
+    from omnitalk_cli.speech.mel import MelKind
 
 AUTO = "auto"
 EMBEDDED = "tiny"
@@ -25,12 +28,14 @@ Kind = Literal["joint", "prompted"]
 @dataclass(frozen=True, kw_only=True)
 class ChosenModel:
     """A model by its name (or file), where it lies, its kind, the ``family`` that its file names
-    (``f5-tts`` …, or ""), and why it was taken ("": asked for, or the only one)."""
+    (``f5-tts`` …, or ""), the mel that it speaks in, and why it was taken ("": asked for, or the
+    only one)."""
 
     name: str
     path: Path
     kind: Kind
     family: str
+    mel: MelKind = "vocos"
     why: str = ""
 
 
@@ -72,6 +77,7 @@ def _chosen(name: str, why: str) -> ChosenModel:
         path=path,
         kind="joint" if extras["vocabulary"] == "phones" else "prompted",
         family=str(extras.get("family", "")),
+        mel=extras.get("mel", "vocos"),
         why=why,
     )
 
