@@ -28,7 +28,7 @@ PERFORMANCE = Performance(
     settings={"seed": 7, "model": "tiny"},
 )
 
-SPEECH = SimpleNamespace(model=SimpleNamespace(name="tiny", why=""))
+SPEECH = SimpleNamespace(model=SimpleNamespace(name="tiny", why=""), prompted=None)
 
 
 @pytest.fixture

@@ -140,8 +140,8 @@ def generate(
             ffmpeg=ffmpeg, head_motion=head_motion,
             expression=expression, gaze=gaze, blink_rate=blink_rate,
             look_at_camera=look_at_camera, workers=workers,
-            vocoder=None if settings.prompted else vocoder, renderer=renderer, sign_cert=sign_cert, sign_key=sign_key,
-            timestamp_url=timestamp_url,
+            vocoder=None if settings.prompted else vocoder, renderer=renderer,
+            sign_cert=sign_cert, sign_key=sign_key, timestamp_url=timestamp_url,
         )  # fmt: skip
         production = video_options(overwrite=overwrite, device=device, dtype=dtype, options=video)
         if dry_run:
