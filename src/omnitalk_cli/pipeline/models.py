@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 EMBEDDED = "tiny"
 # Installed voices that ``auto`` takes, the best first.
-VOICES = ("f5-tts", "f5-tts-v0")
+VOICES = ("f5-tts", "f5-tts-v0", "f5-tts-bigvgan")
 
 Kind = Literal["joint", "prompted"]
 
