@@ -28,13 +28,14 @@ Kind = Literal["joint", "prompted"]
 @dataclass(frozen=True, kw_only=True)
 class ChosenModel:
     """A model by its name (or file), where it lies, its kind, the ``family`` that its file names
-    (``f5-tts`` …, or ""), the mel that it speaks in, and why it was taken ("": asked for, or the
-    only one)."""
+    (``f5-tts`` …, or ""), the languages and the mel that it speaks in, and why it was taken ("":
+    asked for, or the only one)."""
 
     name: str
     path: Path
     kind: Kind
     family: str
+    languages: tuple[str, ...] = ()
     mel: MelKind = "vocos"
     why: str = ""
 
@@ -51,7 +52,7 @@ def choose_model(name: str, *, device: str, language: str | None) -> ChosenModel
     voice = _installed_voice() if language is not None else None
     if voice is None:
         return _chosen(EMBEDDED, "")
-    if language not in _languages(find_weights(EMBEDDED)):
+    if language not in _chosen(EMBEDDED, "").languages:
         return _chosen(voice, f"the embedded model does not speak {language}")
     if device.startswith("cuda"):
         return _chosen(voice, "the best voice that is installed")
@@ -77,6 +78,7 @@ def _chosen(name: str, why: str) -> ChosenModel:
         path=path,
         kind="joint" if extras["vocabulary"] == "phones" else "prompted",
         family=str(extras.get("family", "")),
+        languages=tuple(extras.get("languages", ())),
         mel=extras.get("mel", "vocos"),
         why=why,
     )
@@ -90,10 +92,6 @@ def _installed_voice() -> str | None:
             continue
         return name
     return None
-
-
-def _languages(path: Path) -> list[str]:
-    return [str(language) for language in _extras(path).get("languages", ())]
 
 
 def _extras(path: Path) -> dict[str, Any]:
