@@ -35,10 +35,15 @@ class Fingerprints:
         """The program's version, and the hashes of the weights."""
         from omnitalk_cli.pipeline.reference import EXTRACTOR_VERSION
 
+        tracker = job.options.get("tracker")
         names = {str(job.options.get("model") or "tiny")}
         vocoder = str(job.options.get("vocoder") or "source")
         if vocoder != "source":
             names.add("vocoder" if vocoder == "vocos" else vocoder)
+        if tracker == "landmarker":
+            from omnitalk_cli.face.landmarker import landmarker_file
+
+            names.add(str(landmarker_file()))
         return {
             "omnitalk": __version__,
             "extractor": str(EXTRACTOR_VERSION),

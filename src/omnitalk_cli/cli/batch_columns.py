@@ -118,6 +118,24 @@ def _weights(value: str, base: Path) -> str:
     return chosen
 
 
+def _asr_model(value: str, base: Path) -> str:
+    """The name of an installed speech model, or the place of its folder."""
+    from omnitalk_cli.speech.asr_models import find_model
+
+    path = _beside(base, value)
+    chosen = str(path) if path.is_dir() else value
+    find_model(chosen)
+    return chosen
+
+
+def _tracker(value: str, base: Path) -> str:
+    if value == "landmarker":
+        from omnitalk_cli.face.landmarker import landmarker_file
+
+        landmarker_file()
+    return value
+
+
 def _vocoder(value: str, base: Path) -> str:
     return value if value in ("source", "vocos") else _weights(value, base)
 
@@ -147,7 +165,8 @@ def _visible_mark(value: str, base: Path) -> str:
 
 _CHECKS: dict[str, Callable[[Any, Path], Any]] = {
     "ref_text": _transcript,
-    "asr_model": _file_or_word,
+    "asr_model": _asr_model,
+    "tracker": _tracker,
     "model": _weights,
     "vocoder": _vocoder,
     "background": _background,
