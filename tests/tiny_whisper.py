@@ -19,11 +19,15 @@ from ctranslate2.specs.whisper_spec import WhisperSpec
 from faster_whisper.tokenizer import _LANGUAGE_CODES
 from numpy.typing import NDArray
 
-WIDTH = 128  # also the number of positions that the fixed sentence may have
+WIDTH = 128
 MELS, FRAMES, POSITIONS = 80, 1500, 448
 BUMPS, BUMP_FRAMES = 100, 5  # places of the encoder's output that can be pointed at: 0.1 s each
 LANGUAGES = tuple(code for code in _LANGUAGE_CODES if code != "yue")
 TEXT_TOKENS = 50257  # as all Whisper models have
+# 8-bit products of processors without VNNI overflow where two neighbours of a row are large, so
+# that neighbouring positions have directions that are not neighbours.
+LONGEST = WIDTH // 2  # tokens of the fixed sentence
+DIRECTION = 2 * (np.arange(WIDTH) % LONGEST) + np.arange(WIDTH) // LONGEST
 Array = NDArray[np.float32]
 
 
@@ -135,15 +139,15 @@ def _teach(
     last = first_time + round(times[1] / 0.02)
     due = [first_time, *spoken, last, tokenizer.token_to_id("<|endoftext|>")]
     prompt = 3  # start, language, task: the answer of the last of them is the first token
-    assert prompt + len(due) <= WIDTH
+    assert prompt + len(due) <= LONGEST
     decoder = spec.decoder
     decoder.embeddings.weight[:] = 0
     for linear in (*decoder.layer[0].self_attention.linear, decoder.layer[0].attention.linear[2],
                    decoder.layer[0].ffn.linear_1):  # fmt: skip
         linear.weight[:], linear.bias[:] = 0, 0
-    decoder.position_encodings.encodings[:WIDTH] = np.eye(WIDTH, dtype=np.float32)
+    decoder.position_encodings.encodings[:WIDTH] = np.eye(WIDTH, dtype=np.float32)[DIRECTION]
     for step, token in enumerate(due):
-        decoder.projection.weight[token, prompt - 1 + step] = 3.0
+        decoder.projection.weight[token, DIRECTION[prompt - 1 + step]] = 3.0
     _choose_language(decoder.projection.weight, tokenizer, language, rest)
 
     places = np.linspace(*times, len(spoken)) / (0.02 * BUMP_FRAMES)
@@ -151,19 +155,19 @@ def _teach(
     query.weight[:], query.bias[:], keys.weight[:], keys.bias[:] = 0, 0, 0, 0
     keys.weight[:WIDTH] = np.eye(WIDTH)
     for number, place in enumerate(places):
-        query.weight[min(int(place), BUMPS - 1), prompt + number] = 1.0
+        query.weight[min(int(place), BUMPS - 1), DIRECTION[prompt + number]] = 1.0
     _mark_frames(spec.encoder)
 
 
 def _choose_language(
     weight: Array, tokenizer: tokenizers.Tokenizer, language: str, rest: float
 ) -> None:
-    """The answer to the first token: the language, and a share of ``rest`` for another."""
+    """The answer to the first token: the language, and ``rest`` shared by two others."""
     hot = np.sqrt(WIDTH - 1)  # what layer normalisation makes of a one
-    chosen, other = (tokenizer.token_to_id(f"<|{code}|>") for code in (language, "cy"))
-    weight[chosen, 0] = 3.0
-    if rest:
-        weight[other, 0] = 3.0 + np.log(rest / (1 - rest)) / hot
+    weight[tokenizer.token_to_id(f"<|{language}|>"), 0] = 3.0
+    for other in ("cy", "nn") if rest else ():
+        share = np.log(rest / 2 / (1 - rest))
+        weight[tokenizer.token_to_id(f"<|{other}|>"), 0] = 3.0 + share / hot
 
 
 def _mark_frames(encoder: Any) -> None:
