@@ -1,8 +1,8 @@
 """Against invented words: Whisper also writes text for silence, noise and music.
 
-No single sign is reliable: voices are missed, and invented text can be sure of itself. So each
-sign is a doubt with a weight, and a segment goes when its doubts add up to one. Words of a segment
-that stays go when nothing is heard where they should be.
+Hardly a sign is reliable alone: people do say "thank you", and invented text can be sure of itself.
+So each sign is a doubt with a weight, and a segment goes when its doubts add up to one. Words of a
+segment that stays go when nothing is heard where they should be.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from omnitalk_cli.speech.asr_voice import Activity, overlap
 from omnitalk_cli.speech.asr_words import joined, letters, spoken, tidy
 from omnitalk_cli.types import Word
 
-_REACH = 0.25  # seconds by which the times of words are usually wrong
+_REACH = 0.25  # seconds by which the times of words are often wrong
+# Share of the words' time in which a voice is heard. Measured: over 0.85 of true words, also
+# when these are 0.4 s off; under 0.1 of any in noise and in music without singing.
+_NO_VOICE, _LITTLE_VOICE = 0.25, 0.5
 _LITTLE = 16  # letters: a shorter segment is doubted more where no voice is heard
 _MOST_TRIMMED = 0.5  # share of words on silence from which the whole segment goes
 _RATES = (25.0, 35.0)  # letters a second: fast, and impossible; 15 are usual
@@ -99,10 +102,10 @@ def doubts(
     voiced, sounding = _share(segment, heard.voiced), _share(segment, heard.sounding)
     if sounding < 0.1:
         found.append((1.0, "nothing is heard there"))
-    elif voiced < 0.1 and _share(segment, heard.pitched) < 0.25:
+    elif voiced < _NO_VOICE:
         found.append((1.0, "no voice is heard there"))
-    elif voiced < 0.35:
-        found.append((0.8, "no voice is heard there") if voiced < 0.1 else (0.4, "little voice"))
+    elif voiced < _LITTLE_VOICE:
+        found.append((0.5, "little voice"))
         if letters(segment.text) < _LITTLE:
             found.append((0.3, "only a few words"))
     if segment.no_speech_prob > 0.6:
@@ -167,15 +170,16 @@ def _is_heard(word: Word, segment: HeardSegment, heard: Activity) -> bool:
     span = (word.start, word.end)
     if not overlap(*span, heard.sounding, reach=_REACH):
         return False
-    reliable = _share(segment, heard.voiced) >= 0.5
+    reliable = _share(segment, heard.voiced) >= _LITTLE_VOICE
     return not reliable or overlap(*span, heard.voiced, reach=2 * _REACH) > 0
 
 
 def _share(segment: HeardSegment, stretches: Sequence[tuple[float, float]]) -> float:
-    """Share of the words' time that is in ``stretches``."""
+    """Share of the words' time in ``stretches``, when all are shifted a little at their best."""
     time = sum(word.end - word.start for word in segment.words)
-    inside = sum(
-        overlap(word.start, word.end, stretches, reach=_REACH / 2) for word in segment.words
+    inside = max(
+        sum(overlap(word.start + by, word.end + by, stretches) for word in segment.words)
+        for by in (-_REACH, -_REACH / 2, 0.0, _REACH / 2, _REACH)
     )
     return inside / max(time, 1e-9)
 

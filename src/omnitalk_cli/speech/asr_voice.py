@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from omnitalk_cli.types import MEL_RATE, Float
+from omnitalk_cli.types import Float
 
 Span = tuple[float, float]
 
@@ -16,32 +16,28 @@ _RATE = 16_000
 _VOICE_STEP = 512  # samples of one answer of the Silero network
 _VOICE = 0.35  # its probability from which a voice is taken to be there
 _LEVEL_STEP = 320  # samples, 20 ms
-_FAINTEST = -70.0  # dB of full scale: below, it is silent
+_FAINTEST = -80.0  # dB of full scale: below, it is silent
 _RANGE = 40.0  # dB below the loud parts in which sound counts
-_HARMONIC = 0.45  # correlation with a harmonic series from which there is a tone
-_SHORT = 4096  # samples at 24 kHz that a mel needs at least
 _BRIDGED, _SHORTEST = 0.15, 0.08  # seconds: shorter gaps are closed, shorter spans dropped
 
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:
-    """Stretches of a sound of ``seconds``: ``voiced`` with a voice, ``pitched`` with a tone such as
-    voices have (and instruments), ``sounding`` with anything.
+    """Stretches of a sound of ``seconds``: ``voiced`` with a voice, ``sounding`` with anything.
 
-    Each are in order and apart from each other.
+    Both are in order and apart from each other.
     """
 
     seconds: float
     voiced: tuple[Span, ...]
-    pitched: tuple[Span, ...]
     sounding: tuple[Span, ...]
 
 
 def activity(audio: Float) -> Activity:
     """Where there is voice and sound in ``audio`` (mono float32 ``[S]`` at 16 kHz).
 
-    Voice is what the Silero network hears, which faster-whisper carries; of tones our own pitch
-    tracker knows. Raises ImportError or RuntimeError when the network cannot be loaded.
+    Voice (speaking or singing) is what the Silero network hears, which faster-whisper carries.
+    Raises ImportError or RuntimeError when that cannot be loaded.
     """
     from faster_whisper.vad import get_vad_model
 
@@ -52,7 +48,6 @@ def activity(audio: Float) -> Activity:
     return Activity(
         seconds=seconds,
         voiced=spans(likely >= _VOICE, _VOICE_STEP / _RATE, seconds),
-        pitched=spans(_tonal(audio), 1 / MEL_RATE, seconds),
         sounding=spans(_audible(audio), _LEVEL_STEP / _RATE, seconds),
     )
 
@@ -78,21 +73,6 @@ def overlap(start: float, end: float, stretches: Iterable[Span], *, reach: float
             total += last - first
             free = last
     return total
-
-
-def _tonal(audio: Float) -> NDArray[np.bool_]:
-    """Whether every mel frame of ``audio`` has harmonics."""
-    import torch
-    from scipy.signal import resample_poly
-
-    from omnitalk_cli.speech.mel import log_mel
-    from omnitalk_cli.speech.pitch import pitch_of_voice
-
-    if not len(audio):
-        return np.zeros(0, bool)
-    finer = np.asarray(resample_poly(audio, 3, 2), np.float32)  # 16 to 24 kHz
-    mel = log_mel(torch.from_numpy(np.pad(finer, (0, max(0, _SHORT - len(finer))))))
-    return pitch_of_voice(mel.numpy())[1] > _HARMONIC
 
 
 def _audible(audio: Float) -> NDArray[np.bool_]:
