@@ -35,15 +35,19 @@ class Fingerprints:
         """The program's version, and the hashes of the weights."""
         from omnitalk_cli.pipeline.models import EMBEDDED, candidates
         from omnitalk_cli.pipeline.reference import EXTRACTOR_VERSION
-        from omnitalk_cli.speech.vocoders import AUTO, find_vocoder, settle_vocoder
+        from omnitalk_cli.speech.vocoders import AUTO, choose_vocoder, find_vocoder
 
-        model = str(job.options.get("model") or AUTO)
-        used = list(candidates(model))
-        vocoder = find_vocoder(
-            settle_vocoder(str(job.options.get("vocoder") or AUTO), joint=model == EMBEDDED)
-        )
+        used = list(candidates(str(job.options.get("model") or AUTO)))
+        name = str(job.options.get("vocoder") or AUTO)
+        if name == AUTO:
+            name = choose_vocoder("vocos", joint=used == [EMBEDDED])
+        vocoder = find_vocoder(name)
         if vocoder is not None:
             used.append(str(vocoder))
+        if job.options.get("tracker") == "landmarker":
+            from omnitalk_cli.face.landmarker import landmarker_file
+
+            used.append(str(landmarker_file()))
         return {
             "omnitalk": __version__,
             "extractor": str(EXTRACTOR_VERSION),

@@ -54,6 +54,7 @@ def generate(
     ref_audio: opt.RefAudio = None,
     face: opt.Face = None,
     asr_model: opt.AsrModel = None,
+    tracker: opt.Tracker = None,
     cache: opt.Cache = True,
     lang: opt.Lang = "auto",
     model: opt.Model = "auto",
@@ -118,6 +119,7 @@ def generate(
         extraction = reference_options(
             ref, ref_text=ref_text, ref_start=ref_start, ref_seconds=ref_seconds,
             ref_audio=ref_audio, face=face, asr_model=asr_model, size=size,
+            tracker=tracker, device=device,
         )  # fmt: skip
         speech = given(
             steps=steps, cfg_text=cfg_text, cfg_audio=cfg_audio, cfg_video=cfg_video,

@@ -116,9 +116,18 @@ AsrModel = Annotated[
     str | None,
     option(
         "--asr-model",
-        text="faster-whisper model: a name or a folder.",
+        text="Whisper model that transcribes the clip: auto, tiny, base, small, medium, large-v3, "
+        "turbo, a folder of a faster-whisper model, or none.",
         panel=REFERENCE,
-        metavar="NAME",
+        metavar="NAME|FOLDER",
+    ),
+]
+Tracker = Annotated[
+    Literal["auto", "facemesh", "landmarker"] | None,
+    option(
+        "--tracker",
+        text="What finds the landmarks of the face; auto is facemesh. landmarker must be pulled.",
+        panel=REFERENCE,
     ),
 ]
 Cache = Annotated[

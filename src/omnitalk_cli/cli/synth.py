@@ -39,6 +39,7 @@ def synth(
     ref_audio: opt.RefAudio = None,
     face: opt.Face = None,
     asr_model: opt.AsrModel = None,
+    tracker: opt.Tracker = None,
     cache: opt.Cache = True,
     lang: opt.Lang = "auto",
     model: opt.Model = "auto",
@@ -94,6 +95,7 @@ def synth(
             options=reference_options(
             ref, ref_text=ref_text, ref_start=ref_start, ref_seconds=ref_seconds,
             ref_audio=ref_audio, face=face, asr_model=asr_model, size=None,
+            tracker=tracker, device=device,
         ),
             cache=cache,
             console=console,

@@ -48,11 +48,26 @@ def reference_options(
     face: int | None,
     asr_model: str | None,
     size: int | None,
+    tracker: str | None = None,
+    device: str = "auto",
 ) -> dict[str, Any]:
-    """ExtractOptions' fields that were given. Pictures are kept larger for a larger video only."""
+    """ExtractOptions' fields that were given. Pictures are kept larger for a larger video only.
+
+    Raises InputError for a file that cannot be read, SetupError when the speech model or the
+    tracker that is asked for is not installed.
+    """
     if ref_audio is not None:
         check_input(ref_audio, "a recording of the person's voice")
-    large = size is not None and size > USUAL_SIZE and clip.suffix != REFERENCE_SUFFIX
+    if asr_model is not None and ref_text is None:
+        from omnitalk_cli.speech.asr_models import find_model
+
+        find_model(asr_model)
+    if tracker == "landmarker":
+        from omnitalk_cli.face.landmarker import landmarker_file
+
+        landmarker_file()
+    features = clip.suffix == REFERENCE_SUFFIX
+    large = size is not None and size > USUAL_SIZE and not features
     return given(
         start=ref_start,
         seconds=ref_seconds,
@@ -61,6 +76,8 @@ def reference_options(
         ref_text=reference_text(ref_text),
         audio=ref_audio,
         frame_size=size if large else None,
+        tracker=tracker,
+        device=None if features or device == "auto" else device,
     )
 
 
