@@ -151,6 +151,7 @@ def produce(
     rate = exact_rate(options.fps)
     framing = Framing(reference, options.frame, fps=float(rate))
     timings: dict[str, float] = {}
+    settings = dict(performance.settings)
     begin = time.monotonic()
     if sound is None:
         if (recording := performance.settings.get("audio")) is not None:
@@ -165,6 +166,7 @@ def produce(
             dtype=choose_dtype("float32" if options.dtype == "auto" else options.dtype, device),
         )  # fmt: skip
         audio = vocode(performance, vocoder, progress=progress)
+        settings["vocoder"] = vocoder.name
     else:
         audio = sound
     timings["vocoder"] = time.monotonic() - begin
@@ -240,7 +242,7 @@ def produce(
             **dict.fromkeys(LAYERS, True),
         },
         timings=timings,
-        settings=performance.settings,
+        settings=settings,
     )
 
 

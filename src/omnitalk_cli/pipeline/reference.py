@@ -42,7 +42,7 @@ Notes = Callable[[str], None]
 
 MAX_SECONDS = 10.0
 # Raise it when the features of the same clip come out differently: it is part of the cache's key.
-EXTRACTOR_VERSION = 3
+EXTRACTOR_VERSION = 4
 _SCAN_SECONDS = 120.0  # of a long clip, the part in which the best window is looked for
 _STILL_FPS = Fraction(5)
 

@@ -134,15 +134,15 @@ class BigVGAN(Streaming, nn.Module):
     def forward(self, mel: Tensor) -> Tensor:
         """Log-mel [B,T,100] of the kind ``bigvgan`` to audio [B,T*256] within −1…1, float32.
 
-        Activations and the last layer run in float32 whatever the dtype of the others: half
-        precision would blur phases. Raises ValueError for other shapes or no frame.
+        Activations, the first and the last layer run in float32 whatever the dtype of the others:
+        half precision would blur mel and phases. Raises ValueError for other shapes or no frame.
         """
         if mel.ndim != 3 or mel.shape[-1] != MEL_BINS or mel.shape[1] < 1:
             raise ValueError(f"mel must be [B, T >= 1, {MEL_BINS}], not {list(mel.shape)}")
         x: Tensor = self.conv_pre(mel.to(self.conv_pre.weight).transpose(1, 2))
         count = len(self.config.resblock_kernel_sizes)
         for stage, up in enumerate(self.ups):
-            x = up[0](x)  # type: ignore[index]
+            x = up[0](x.to(up[0].weight.dtype))  # type: ignore[index]
             blocks = self.resblocks[stage * count : (stage + 1) * count]
             total = blocks[0](x)
             for block in blocks[1:]:
@@ -153,10 +153,10 @@ class BigVGAN(Streaming, nn.Module):
         return x[:, 0]
 
     def convolve_in(self, dtype: torch.dtype) -> None:
-        """Turn the weights of all convolutions but the last into ``dtype``."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv1d | nn.ConvTranspose1d) and module is not self.conv_post:
-                module.to(dtype)
+        """Turn the weights of all convolutions but the first and the last into ``dtype``."""
+        for part in (*self.ups.modules(), *self.resblocks.modules()):
+            if isinstance(part, nn.Conv1d | nn.ConvTranspose1d):
+                part.to(dtype)
 
 
 class _AMPBlock(nn.Module):
