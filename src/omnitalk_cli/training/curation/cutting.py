@@ -14,6 +14,7 @@ VERSION = 1
 LEVEL_STEP = 0.02  # seconds
 SILENCE_DB = -70.0  # nothing is heard below
 _BELOW_LOUD_DB = 25.0  # what is softer than the loud parts by this is a pause
+_NOISE_SHARE = 0.35  # of the way from the noise to the loud parts: below, it is noise
 _SHORTEST_PAUSE = 0.12  # a cut needs this much; closures of stops are shorter
 _SHORTEST_SPEECH = 0.1  # a shorter sound between pauses is a click
 _MARGIN = 0.15  # of silence kept at both ends
@@ -59,8 +60,8 @@ def cut_clips(
 ) -> list[Piece]:
     """Pieces of the stretch ``start``…``end`` in order, without overlap.
 
-    ``levels`` are those of the whole video. Speech is cut at its longest pause until no piece is
-    longer than ``longest`` or holds a pause of over ``max_pause``; what is then shorter than
+    ``levels`` are those of the whole video. Speech is cut at long pauses, better in the middle than
+    at an end, until no piece is longer than ``longest`` or holds a pause of over ``max_pause``; what is then shorter than
     ``shortest``, or has no pause to cut at, comes with its reason.
     """
     first, last = round(start / LEVEL_STEP), round(end / LEVEL_STEP)
@@ -74,7 +75,7 @@ def cut_clips(
         low, high = group[0][0] * LEVEL_STEP, group[-1][1] * LEVEL_STEP
         pauses = [(b[0] - a[1]) * LEVEL_STEP for a, b in zip(group[:-1], group[1:], strict=True)]
         if pauses and (high - low + 2 * _MARGIN > longest or max(pauses) > max_pause):
-            place = int(np.argmax(pauses)) + 1
+            place = _cut(group, pauses, max_pause)
             todo += [group[place:], group[:place]]  # the earlier one is taken next
             continue
         reason = ""
@@ -84,12 +85,24 @@ def cut_clips(
     return [_judged(piece, shortest) for piece in _with_margins(pieces, start, end)]
 
 
+def _cut(group: list[tuple[int, int]], pauses: list[float], max_pause: float) -> int:
+    """Number of the run before which to cut."""
+    if max(pauses) > max_pause:
+        return int(np.argmax(pauses)) + 1
+    places = np.array([run[0] for run in group[1:]], np.float64)
+    share = (places - group[0][0]) / (group[-1][1] - group[0][0])
+    return int(np.argmax(np.array(pauses) * np.sqrt(np.minimum(share, 1 - share)))) + 1
+
+
 def _spoken(levels: Float) -> list[tuple[int, int]]:
     """Runs of steps with sound, (first, one past the last); short pauses and clicks left out."""
     if not len(levels) or float(levels.max()) < SILENCE_DB:
         return []
     loud = float(np.quantile(levels, 0.95))
-    sounds = levels > max(loud - _BELOW_LOUD_DB, SILENCE_DB)
+    floor = float(np.quantile(levels, 0.05))
+    # Where there is noise, pauses are as loud as it is.
+    limit = max(loud - _BELOW_LOUD_DB, floor + _NOISE_SHARE * (loud - floor), SILENCE_DB)
+    sounds = levels > limit
     edges = np.flatnonzero(np.diff(np.concatenate([[0], sounds.astype(np.int8), [0]])))
     runs: list[tuple[int, int]] = []
     for begin, stop in zip(edges[::2], edges[1::2], strict=True):

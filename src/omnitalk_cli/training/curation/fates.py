@@ -18,10 +18,10 @@ TABLE, LINES = "clips.csv", "clips.jsonl"
 STAGES = ("video", "sound", "scene", "cut", "speaker", "face", "quality", "text", "pace", "kept")
 # What may be measured of a clip, in the order of the table's columns.
 MEASURES = (
-    "faces", "face", "sync", "sync_confidence", "sync_lag", "asd", "runner_up", "face_share",
-    "face_pixels", "lost_share", "longest_gap", "yaw", "pitch", "yaw_spread", "pitch_spread",
-    "roll_spread", "level", "peak", "clipped", "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak",
-    "characters", "seconds_per_character",
+    "faces", "face", "face_x", "face_y", "sync", "sync_confidence", "sync_lag", "asd", "runner_up",
+    "face_share", "face_pixels", "lost_share", "longest_gap", "yaw", "pitch", "yaw_spread",
+    "pitch_spread", "roll_spread", "level", "peak", "clipped", "dnsmos_ovrl", "dnsmos_sig",
+    "dnsmos_bak", "characters", "seconds_per_character",
 )  # fmt: skip
 
 
@@ -29,7 +29,8 @@ MEASURES = (
 class Fate:
     """One row. ``start`` and ``end`` are seconds of the ``video`` (both 0 when its length is not
     known); ``id`` is that of the video's content and of the start. ``text_source`` says where the
-    text is from (``subtitles``, ``text``, ``asr``)."""
+    text is from (``subtitles``, ``text``, ``asr``), ``stretch`` in which part of a scene it lies.
+    """
 
     id: str
     video: str

@@ -17,12 +17,14 @@ from omnitalk_cli.training.curation.transcripts import characters
 @dataclass(frozen=True, kw_only=True)
 class FaceMeasures:
     """A face in a clip: ``share`` of the picture's area that its box takes (median), its height in
-    ``pixels``, ``lost`` share of pictures and ``longest_gap`` seconds in which it is not seen;
-    ``yaw`` and ``pitch`` are the 95 % quantiles of the turn (degrees), ``spread`` the standard
+    ``pixels``, its middle (``x``, ``y``) as shares of the picture, ``lost`` share of pictures and
+    ``longest_gap`` seconds in which it is not seen; ``yaw`` and ``pitch`` are the 95 % quantiles of the turn (degrees), ``spread`` the standard
     deviations of yaw, pitch and roll."""
 
     share: float
     pixels: float
+    x: float
+    y: float
     lost: float
     longest_gap: float
     yaw: float
@@ -36,12 +38,15 @@ def measure_face(face: TrackedFace) -> FaceMeasures:
     angles = np.degrees(
         face.codes[:, [CODE_INDEX["headYaw"], CODE_INDEX["headPitch"], CODE_INDEX["headRoll"]]]
     )
+    middle = np.median(face.boxes[:, :2] + face.boxes[:, 2:] / 2, axis=0)
     longest = max((after - lost for lost, after in gaps(face.found)), default=0)
     turned = np.quantile(np.abs(angles), 0.95, axis=0)
     spread = angles.std(axis=0)
     return FaceMeasures(
         share=float(np.median(face.boxes[:, 2] * face.boxes[:, 3])) / max(picture, 1),
         pixels=float(np.median(face.boxes[:, 3])),
+        x=float(middle[0]) / max(face.crop.source_width, 1),
+        y=float(middle[1]) / max(face.crop.source_height, 1),
         lost=float((~face.found).mean()),
         longest_gap=longest / face.fps,
         yaw=float(turned[0]),

@@ -67,8 +67,8 @@ class CurationSettings:
     max_yaw: float = _value(45, "How far the head may turn aside (95 % of the time).", 1, 90)
     max_pitch: float = _value(35, "How far it may look up or down (95 % of the time).", 1, 90)
     audio_quality: AudioQuality = "auto"
-    min_dnsmos: float = _value(2.4, "Lowest DNSMOS P.835 OVRL (1 to 5).", 1, 5)
-    min_level: float = _value(-45, "Lowest loudness (RMS).", -90, 0)
+    min_dnsmos: float = _value(2.2, "Lowest DNSMOS P.835 OVRL (1 to 5).", 1, 5)
+    min_level: float = _value(-50, "Lowest loudness (RMS).", -90, 0)
     max_clipped: float = _value(0.002, "Share of samples at full scale.", 0, 1)
     seconds_per_character: Mapping[str, tuple[float, float]] = field(
         default_factory=lambda: dict(DEFAULT_PACE)

@@ -38,9 +38,14 @@ class Said:
 
 
 def find_transcript(folder: Path, video: Path) -> Path | None:
-    """The transcript of ``video`` in ``folder``: same name, ``.srt``, ``.vtt`` or ``.txt``."""
+    """The transcript of ``video`` in ``folder``: same name, ``.srt``, ``.vtt`` or ``.txt``.
+
+    Where videos of different folders have the same name, theirs lie in folders of those names.
+    """
     names = [f"{stem}{suffix}" for suffix in SUFFIXES for stem in (video.stem, video.name)]
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    places = [folder / video.absolute().parent.name / name for name in names]
+    places += [folder / name for name in names]
+    return next((place for place in places if place.is_file()), None)
 
 
 def read_text(path: Path) -> str:

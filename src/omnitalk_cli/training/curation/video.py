@@ -202,7 +202,8 @@ class Curator:
         measures["face"] = float(choice.face)
         face = filters.measure_face(stretch.faces[choice.face].part(piece.start, piece.seconds))
         measures |= {
-            "face_share": face.share, "face_pixels": face.pixels, "lost_share": face.lost,
+            "face_x": face.x, "face_y": face.y, "face_share": face.share,
+            "face_pixels": face.pixels, "lost_share": face.lost,
             "longest_gap": face.longest_gap, "yaw": face.yaw, "pitch": face.pitch,
             "yaw_spread": face.spread[0], "pitch_spread": face.spread[1],
             "roll_spread": face.spread[2],
