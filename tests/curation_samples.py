@@ -25,7 +25,7 @@ def course(formula: str, count: int, *, fps: float = FPS, start: float = 0.0) ->
 
 
 def talking_sound(formula: str = TALK, *, gate: str = "1") -> str:
-    """An ``aevalsrc`` expression: a vowel whose loudness follows ``formula`` where ``gate`` is 1."""
+    """For ``aevalsrc``: a vowel whose loudness follows ``formula`` where ``gate`` is 1."""
     return f"0.15*({gate})*({formula})*(sin(2*PI*1500*t)+0.6*sin(2*PI*2300*t)+0.4*sin(2*PI*250*t))"
 
 

@@ -1,4 +1,4 @@
-"""The parts of the curation: thresholds, cuts at pauses, transcripts, filters, synchrony, numbers."""
+"""Parts of the curation: thresholds, cuts, transcripts, filters, synchrony, numbers."""
 
 from __future__ import annotations
 
@@ -197,7 +197,12 @@ def test_text_of_a_clip() -> None:
 
 def test_letters_and_languages() -> None:
     assert characters("It's 5 o'clock!") == 10 and characters("你好，世界。") == 4
-    assert [guess_language(t) for t in ("hi", "你好", "こんにちは", "안녕")] == ["en", "zh", "ja", "ko"]
+    assert [guess_language(t) for t in ("hi", "你好", "こんにちは", "안녕")] == [
+        "en",
+        "zh",
+        "ja",
+        "ko",
+    ]
     assert join(["你好", "世界", "and", "more"]) == "你好世界 and more"
 
 
@@ -389,7 +394,10 @@ def test_statistics_add_up() -> None:
     assert sum(shares["face_share"].counts) == 2 and sum(shares["seconds"].counts) == 2
     assert shares["seconds"].counts[-1] == 2  # beyond the last edge
     assert shares["dnsmos_ovrl"].mean is None
-    assert any("2 clips, 1.50 h (75%) kept" in line for line in lines_of(numbers))
+    assert any(
+        "4 parts (without the pauses between them): 2 clips, 1.50 h (75%) kept" in line
+        for line in lines_of(numbers)
+    )
     empty = statistics_of([])
     assert empty.kept.parts == 0 and lines_of(empty)
 

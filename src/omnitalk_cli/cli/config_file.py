@@ -1,7 +1,7 @@
 """The TOML file with options: ``--config``, else ``omnitalk.toml`` in the user's config folder.
 
-Keys at the top hold for every command that has them, a table for the command or the group of commands
-that it is named after:
+Keys at the top hold for every command that has them, a table for the command or the group of
+commands that it is named after:
 
     steps = 8
     [generate]

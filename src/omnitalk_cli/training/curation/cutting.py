@@ -61,8 +61,8 @@ def cut_clips(
     """Pieces of the stretch ``start``…``end`` in order, without overlap.
 
     ``levels`` are those of the whole video. Speech is cut at long pauses, better in the middle than
-    at an end, until no piece is longer than ``longest`` or holds a pause of over ``max_pause``; what is then shorter than
-    ``shortest``, or has no pause to cut at, comes with its reason.
+    at an end, until no piece is longer than ``longest`` or holds a pause of over ``max_pause``;
+    what is then shorter than ``shortest``, or has no pause to cut at, comes with its reason.
     """
     first, last = round(start / LEVEL_STEP), round(end / LEVEL_STEP)
     runs = _spoken(levels[first:last])

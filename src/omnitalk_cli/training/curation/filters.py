@@ -18,8 +18,8 @@ from omnitalk_cli.training.curation.transcripts import characters
 class FaceMeasures:
     """A face in a clip: ``share`` of the picture's area that its box takes (median), its height in
     ``pixels``, its middle (``x``, ``y``) as shares of the picture, ``lost`` share of pictures and
-    ``longest_gap`` seconds in which it is not seen; ``yaw`` and ``pitch`` are the 95 % quantiles of the turn (degrees), ``spread`` the standard
-    deviations of yaw, pitch and roll."""
+    ``longest_gap`` seconds in which it is not seen; ``yaw`` and ``pitch`` are the 95 % quantiles
+    of the turn (degrees), ``spread`` the standard deviations of yaw, pitch and roll."""
 
     share: float
     pixels: float

@@ -39,9 +39,10 @@ class Histogram:
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """Everything that the report says. ``stages`` has what each stage rejected and what was kept,
-    by the stages' names; ``splits`` and ``languages`` what was kept; ``reasons`` the commonest
-    reasons, numbers taken out, with their parts."""
+    """Everything that the report says. ``hours`` are those of all rows, without the pauses between
+    them; ``stages`` has what each stage rejected and what was kept, by the stages' names;
+    ``splits`` and ``languages`` what was kept; ``reasons`` the commonest reasons, numbers taken
+    out, with their parts."""
 
     videos: int
     hours: float
@@ -90,7 +91,9 @@ def lines_of(numbers: Statistics) -> list[str]:
     """The numbers as a table for people."""
     share = numbers.kept.hours / numbers.hours if numbers.hours else 0.0
     lines = [
-        f"{numbers.videos} videos, {_time(numbers.hours)}: {numbers.kept.parts} clips, "
+        f"{numbers.videos} videos, {_time(numbers.hours)} in "
+        f"{sum(amount.parts for amount in numbers.stages.values())} parts (without the pauses "
+        f"between them): {numbers.kept.parts} clips, "
         f"{_time(numbers.kept.hours)} ({share:.0%}) kept",
         "",
         f"{'rejected at':<14}{'parts':>7}{'time':>11}",
