@@ -67,9 +67,10 @@ def _defaults(document: dict[str, Any], context: typer.Context) -> dict[str, Any
 
 def _name(context: typer.Context) -> str:
     """The command's table: a command of a group has that of the group."""
-    while context.parent is not None and context.parent.parent is not None:
-        context = context.parent
-    return context.info_name or ""
+    here: Any = context  # its parents are of click's own class
+    while here.parent is not None and here.parent.parent is not None:
+        here = here.parent
+    return here.info_name or ""
 
 
 def _options(command: Any) -> dict[str, Any]:
