@@ -75,7 +75,7 @@ def train(
         if (minutes is None) == (train_steps is None):
             raise UsageError("give the budget either as --minutes or as --train-steps")
         if not any(corpus.glob("shard-*.safetensors")):
-            raise InputError(f"{corpus}: holds no corpus; make one with `omnitalk corpus`")
+            raise InputError(f"{corpus}: holds no corpus; make one with `omnitalk corpus speech`")
         if init is not None:
             check_input(init, "a checkpoint to start from")
         from omnitalk_cli.dit.config import DiTConfig

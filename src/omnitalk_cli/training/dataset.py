@@ -187,7 +187,7 @@ def load_utterances(folder: Path, split: str) -> list[Utterance]:
     """
     paths = sorted(folder.glob("shard-*.safetensors"))
     if not paths:
-        raise InputError(f"no corpus shards in {folder}; make them with `omnitalk corpus`")
+        raise InputError(f"no corpus shards in {folder}; make them with `omnitalk corpus speech`")
     found = []
     for path in paths:
         for item in read_shard(path):
