@@ -116,7 +116,7 @@ def eval_fusion(
             "--sentences", text="Held-out sentences that each of them says.", panel=opt.TRAINING,
             min=2, metavar="N",
         ),
-    ] = 40,
+    ] = 30,
     judge: Annotated[
         Path | None,
         opt.option(

@@ -118,6 +118,7 @@ class _Ears:
         self.decode: Decoder = product_vocoder()
         path = judges.judge or JUDGE.find()
         self.letters = Judge.load(path) if path is not None else None
+        self._voices: dict[HeldOut, Float | None] = {}
         self.models: dict[str, str] = {}
         self.missing: dict[str, str] = {}
         if self.letters is None:
@@ -125,9 +126,9 @@ class _Ears:
         else:
             self.models["letters"] = "judge of letters, trained by this project"
 
-    def hear(self, mel: Float, reference: Float, text: str) -> dict[str, tuple[float, float]]:
-        """wer, letters and sim of a log-mel ``[T,100]`` that says ``text``."""
-        audio = self.decode(mel)
+    def hear(self, mel: Float, item: HeldOut) -> dict[str, tuple[float, float]]:
+        """wer, letters and sim of a log-mel ``[T,100]`` that should be the item's sentence."""
+        audio, text = self.decode(mel), item.text
         found: dict[str, tuple[float, float]] = {}
         word = word_scores(audio, text, self.words, language="en")["wer"]
         self._take(found, "wer", word)
@@ -138,10 +139,11 @@ class _Ears:
         if self.voice.why:
             self.missing["sim"] = self.voice.why
             return found
-        voices = [self.voice.embed(sound) for sound in (audio, self.decode(reference))]
+        if item not in self._voices:
+            self._voices[item] = self.voice.embed(self.decode(item.mel[: item.boundary]))
+        made, true = self.voice.embed(audio), self._voices[item]
         # No voice at all is like nobody's.
-        alike = 0.0 if voices[0] is None or voices[1] is None else cosine(voices[0], voices[1])
-        found["sim"] = alike, 1.0
+        found["sim"] = (0.0 if made is None or true is None else cosine(made, true)), 1.0
         self.models["sim"] = self.voice.model + (" (substitute)" if self.voice.substitute else "")
         return found
 
@@ -158,7 +160,7 @@ def score_variants(
     corpus: Path,
     judges: FusionJudges,
     *,
-    sentences: int = 40,
+    sentences: int = 30,
     seed: int = 0,
     progress: Progress = silent,
 ) -> FusionScores:
@@ -239,7 +241,7 @@ def _sentence(
         item.mel[first:]
     )
     true_mel, true_codes = item.mel[first:], item.codes[first:]
-    found = ears.hear(mel, item.mel[:first], item.text)
+    found = ears.hear(mel, item)
     found["e_fid"] = expression_distance(codes, item.codes), 1.0
     found["p_fid"] = pose_distance(codes, item.codes), 1.0
     found["mel"] = float(np.abs(mel - true_mel).mean()), 1.0

@@ -6,6 +6,7 @@ TorchScript files carry their own computation; nothing is ever unpickled.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,9 @@ def _onnx(path: Path) -> Callable[[Any], Any]:
 def _torchscript(path: Path) -> Callable[[Any], Any]:
     import torch
 
-    module = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the format stays in use for I3D
+        module = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
 
     def run(values: Any) -> Any:
         with torch.inference_mode():
