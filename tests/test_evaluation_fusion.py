@@ -166,7 +166,7 @@ def test_eval_fusion_from_corpus_to_table(corpus: Path, tmp_path: Path, quick: N
     words = ["eval", "fusion", str(corpus), "-o", str(tmp_path / "runs"), "--train-steps", "2",
              "--sentences", "2", "--device", "cpu", "-q"]  # fmt: skip
     first = CliRunner().invoke(app, [*words, "--json"])
-    assert first.exit_code == 0, first.stderr
+    assert first.exit_code == 0, first.stdout
     found = json.loads(first.stdout)
     assert list(found["variants"]) == list(FUSIONS) and found["sentences"] == 2
     for kind, row in found["variants"].items():

@@ -180,9 +180,7 @@ def score_variants(
     items = held_out(
         utterances, sentences, vocabulary=one.vocabulary, patch=one.network.config.patch, seed=seed
     )
-    recordings = [
-        ears.hear(item.mel[item.boundary :], item.mel[: item.boundary], item.text) for item in items
-    ]
+    recordings = [ears.hear(item.mel[item.boundary :], item) for item in items]
     whole: dict[Fusion, VariantScores] = {}
     cut: dict[Fusion, VariantScores] = {}
     for fusion, model in models.items():

@@ -30,8 +30,8 @@ _TREND_SECONDS = 0.5
 _RIDGE, _FOLDS = 0.03, 5
 _GAP = 5  # steps between what is fitted and what is predicted: neighbours are alike
 _LEAST_SECONDS = 2.0
-# Below this the best shift of real clips was no better than chance (docs/evaluation.md).
-CLEAR = 0.3
+# Below this the best shift of real clips is a guess (docs/evaluation.md).
+CLEAR = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
