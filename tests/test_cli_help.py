@@ -39,7 +39,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert done.stdout.splitlines()[-1].split() == ["heavy:"]
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "corpus", "weights", "bench", "cache"])
+@pytest.mark.parametrize("command", [*COMMANDS, "corpus", "weights", "bench", "cache", "eval"])
 def test_every_command_has_help(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0 and result.stderr == ""

@@ -151,7 +151,7 @@ def build(
             check_input(speaker_weights, "weights of Light-ASD")
         import os
 
-        from omnitalk_cli.speech.asr import find_model
+        from omnitalk_cli.speech.asr_models import find_model
         from omnitalk_cli.training.curation.build import build_corpus
         from omnitalk_cli.training.curation.planning import plan_build
         from omnitalk_cli.training.curation.statistics import lines_of

@@ -7,7 +7,8 @@ from pathlib import Path
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.media.decode import decode_audio
 from omnitalk_cli.media.probe import MediaInfo
-from omnitalk_cli.speech.asr import ASR_RATE, transcribe
+from omnitalk_cli.speech.asr import ASR_RATE, ASR_VERSION, transcribe
+from omnitalk_cli.speech.asr_models import AsrModel
 from omnitalk_cli.training.curation.cutting import Piece, spoken_share
 from omnitalk_cli.training.curation.stages import StageCache, digest
 from omnitalk_cli.training.curation.transcripts import (
@@ -41,7 +42,7 @@ class TextSource:
         cache: StageCache,
         *,
         folder: Path | None,
-        model: Path | None,
+        model: AsrModel | None,
         language: str,
     ) -> None:
         self._info = info
@@ -101,15 +102,15 @@ class TextSource:
         words = timed_words(decode_audio(self._info.path, info=self._info), text)
         return [(word.text, word.start, word.end) for word in words]
 
-    def _recognised(self, model: Path, piece: Piece, start: float, end: float) -> Said:
-        key = [VERSION, model.name, (model / "model.bin").stat().st_size, self._language]
+    def _recognised(self, model: AsrModel, piece: Piece, start: float, end: float) -> Said:
+        key = [VERSION, ASR_VERSION, model.identity(), self._language]
 
         def hear() -> dict[str, object]:
             sound = decode_audio(
                 self._info.path, rate=ASR_RATE, start=start, seconds=end - start, info=self._info
             )
             asked = None if self._language == "auto" else self._language
-            heard = transcribe(sound, model, language=asked)
+            heard = transcribe(sound, model, language=asked).transcript
             words = [(word.text, start + word.start, start + word.end) for word in heard.words]
             return {"language": heard.language, "words": words}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from omnitalk_cli.errors import InputError, OmnitalkError
 from omnitalk_cli.media.probe import MediaInfo, probe
+from omnitalk_cli.speech.asr_models import AsrModel
 from omnitalk_cli.training.curation import cutting, filters, scenes, tracks
 from omnitalk_cli.training.curation.active_speaker import (
     SpeakerModel,
@@ -39,7 +40,7 @@ class Tools:
 
     speaker_weights: Path | None = None
     transcripts: Path | None = None
-    asr_model: Path | None = None
+    asr_model: AsrModel | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
