@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from omnitalk_cli.errors import InputError, OmnitalkError, SetupError, UsageError
 from omnitalk_cli.pipeline import request
-from omnitalk_cli.pipeline.production import speech_of, vocode
+from omnitalk_cli.pipeline.production import vocode
 from omnitalk_cli.speech.bigvgan import BigVGAN, BigVGANConfig, save_bigvgan
 from omnitalk_cli.speech.mel import samples_in
 from omnitalk_cli.speech.vocoder import VocosConfig, VocosVocoder, save_vocoder
@@ -142,19 +142,9 @@ def test_speech_vocoders_are_checked_before_the_work() -> None:
     with pytest.raises(SetupError, match="weights pull vocos"):
         request.video_options(overwrite=False, options={"vocoder": "vocos"})
     with pytest.raises(SetupError, match="weights pull bigvgan"):
-        request.video_options(overwrite=False, options={}, mel="bigvgan", joint=False)
-    with pytest.raises(UsageError, match="bigvgan mel"):
-        request.video_options(overwrite=False, options={"vocoder": "source"}, mel="bigvgan")
+        request.video_options(overwrite=False, options={"vocoder": "bigvgan"})
     with pytest.raises(UsageError, match="--dtype int8"):
         request.video_options(overwrite=False, options={}, dtype="int8")
-
-
-def test_speech_vocoders_a_performance_says_what_spoke_it() -> None:
-    empty = {"mel": np.zeros((3, 100), np.float32), "codes": np.zeros((3, 61), np.float32)}
-    usual = Performance(**empty, segments=(), settings={"model": "tiny"})
-    other = Performance(**empty, segments=(), settings={"mel": "bigvgan", "joint": False})
-    assert speech_of(usual) == ("vocos", True)
-    assert speech_of(other) == ("bigvgan", False)
 
 
 def test_speech_vocoders_module_imports_no_torch() -> None:

@@ -38,13 +38,11 @@ from omnitalk_cli.provenance.labels import (
 )
 from omnitalk_cli.provenance.visible import Position, VisibleMark
 from omnitalk_cli.render.renderers import check_renderer
-from omnitalk_cli.speech.mel import MelKind
+from omnitalk_cli.speech.loudness import usual_loudness
 from omnitalk_cli.speech.vocoder import Vocoder
 from omnitalk_cli.speech.vocoders import AUTO, settle_vocoder
 from omnitalk_cli.types import MEL_RATE, SAMPLE_RATE, Float, Performance, Reference, Take
 
-_SPEECH_RMS = 0.1  # −20 dB below full scale, a usual level for speech
-_PEAK = 0.89
 _CHUNK_FRAMES = 512
 
 
@@ -56,8 +54,9 @@ class ProductionOptions:
     ``visible_mark`` … ``producer`` are as in ``labels.LabelOptions``. ``sign_cert`` and
     ``sign_key`` are PEM files of whoever signs (None: an identity of this user's own);
     ``timestamp_url`` asks a server for the time. ``vocoder`` is a name of ``vocoders.VOCODERS``, a
-    file or ``auto`` (``vocoders.choose_vocoder``), ``dtype`` the format of its inner layers on a
-    GPU (``auto``: float32, as it is a small part of the work). ``renderer`` is a name of
+    file or ``auto`` (``vocoders.choose_vocoder``) and makes the sound of performances that lack it;
+    ``dtype`` is the format of its inner layers on a GPU (``auto``: float32, as it is a small part
+    of the work). ``renderer`` is a name of
     ``renderers.RENDERERS`` or ``auto``: what suits ``device`` (as in ``devices.choose_device``).
     """
 
@@ -126,7 +125,6 @@ def produce(
     output: Path,
     options: ProductionOptions,
     *,
-    sound: Float | None = None,
     clip: Path | None = None,
     workshop: Workshop | None = None,
     progress: Progress = silent,
@@ -134,10 +132,9 @@ def produce(
 ) -> Take:
     """Renders ``performance`` with the reference's looks into ``output`` (MP4).
 
-    ``sound`` ``[S]`` (24 kHz mono), the recording that the performance follows, is put under the
-    pictures instead of vocoding the mel; only the audio mark is added to it. ``clip`` is the file
-    that the reference is from, whose own credentials are kept. ``workshop`` keeps vocoder and bank
-    for the next video.
+    Where the performance has its sound, that is put under the pictures as it is, with the audio
+    mark; otherwise the vocoder makes it. ``clip`` is the file that the reference is from, whose own
+    credentials are kept. ``workshop`` keeps vocoder and bank for the next video.
 
     The file appears whole or not at all. Raises UsageError when it exists and may not be
     overwritten, InputError when the reference lacks what the view needs, SetupError when ffmpeg,
@@ -153,22 +150,16 @@ def produce(
     timings: dict[str, float] = {}
     settings = dict(performance.settings)
     begin = time.monotonic()
-    if sound is None:
-        if (recording := performance.settings.get("audio")) is not None:
-            notes(
-                f"the sound is made again from the mel of {recording}; "
-                "`omnitalk generate --audio` keeps the recording itself"
-            )
-        mel, joint = speech_of(performance)
+    audio = performance.sound
+    if audio is None:
         vocoder = workshop.vocoder(
-            settle_vocoder(options.vocoder, mel=mel, joint=joint, notes=notes), mel=mel,
-            device=device,
+            settle_vocoder(options.vocoder, notes=notes), mel="vocos", device=device,
             dtype=choose_dtype("float32" if options.dtype == "auto" else options.dtype, device),
         )  # fmt: skip
         audio = vocode(performance, vocoder, progress=progress)
         settings["vocoder"] = vocoder.name
-    else:
-        audio = sound
+    elif options.vocoder != AUTO:
+        notes(f"the speech is there already; --vocoder {options.vocoder} has nothing to do")
     timings["vocoder"] = time.monotonic() - begin
 
     begin = time.monotonic()
@@ -187,7 +178,7 @@ def produce(
         performance,
         reference_sha256=reference.source_sha256,
         # Pasted into what was filmed, or spoken by a human, it is not all generated.
-        composite=options.view == "full" or sound is not None,
+        composite=options.view == "full" or "audio" in performance.settings,
         identity=choose_identity(options.sign_cert, options.sign_key),
         provider=options.producer,
         clip=clip,
@@ -246,14 +237,6 @@ def produce(
     )
 
 
-def speech_of(performance: Performance) -> tuple[MelKind, bool]:
-    """Kind of the performance's mel, and whether the joint model of speech and motion spoke it.
-
-    From ``mel`` and ``joint`` of its settings, which the joint model leaves out.
-    """
-    return performance.settings.get("mel", "vocos"), bool(performance.settings.get("joint", True))
-
-
 def vocode(performance: Performance, vocoder: Vocoder, *, progress: Progress = silent) -> Float:
     """Speech ``[S]`` at 24 kHz of a performance, at a usual loudness."""
     mel = torch.from_numpy(np.ascontiguousarray(performance.mel, dtype=np.float32))
@@ -261,23 +244,7 @@ def vocode(performance: Performance, vocoder: Vocoder, *, progress: Progress = s
     for piece in vocoder.decode_stream(mel.split(_CHUNK_FRAMES)):
         pieces.append(piece.float().cpu().numpy())
         progress("vocoder", sum(map(len, pieces)) / SAMPLE_RATE, performance.seconds)
-    return _level(np.concatenate(pieces))
-
-
-def _level(audio: Float) -> Float:
-    """Brings speech to a fixed loudness; peaks are bent, not cut."""
-    blocks = audio[: len(audio) // 480 * 480].reshape(-1, 480)
-    power = np.sqrt((blocks.astype(np.float64) ** 2).mean(1)) if len(blocks) else np.zeros(1)
-    spoken = power[power > 0.1 * max(float(power.max(initial=0.0)), 1e-6)]
-    level = float(np.sqrt((spoken**2).mean())) if len(spoken) else 0.0
-    if level < 1e-5:
-        return audio
-    scaled = audio * (_SPEECH_RMS / level)
-    knee = 0.6 * _PEAK
-    over = np.abs(scaled) > knee
-    room = _PEAK - knee
-    bent = np.sign(scaled) * (knee + room * np.tanh((np.abs(scaled) - knee) / room))
-    return np.where(over, bent, scaled).astype(np.float32)
+    return usual_loudness(np.concatenate(pieces))
 
 
 def video_codes(

@@ -12,11 +12,8 @@ from omnitalk_cli.errors import InputError
 from omnitalk_cli.pipeline.settings import check_input
 
 if TYPE_CHECKING:
-    import torch
-
+    from omnitalk_cli.pipeline.performing import SpeechSettings
     from omnitalk_cli.pipeline.production import ProductionOptions
-    from omnitalk_cli.pipeline.synthesis import SynthesisOptions
-    from omnitalk_cli.speech.mel import MelKind
     from omnitalk_cli.types import Reference
 
 REFERENCE_SUFFIX = ".safetensors"
@@ -67,20 +64,36 @@ def reference_options(
     )
 
 
-def speech_options(
-    *, model: str, device: str, dtype: str, options: dict[str, Any]
-) -> tuple[SynthesisOptions, str, torch.dtype]:
-    """SynthesisOptions, device and format, with everything checked that synthesis needs.
+def speech_settings(
+    *,
+    model: str,
+    device: str,
+    dtype: str,
+    language: str | None,
+    vocoder: str | None,
+    options: dict[str, Any],
+) -> SpeechSettings:
+    """SpeechSettings, with everything checked that synthesis needs. ``language`` is that of the
+    script, None when there is none because a recording is followed.
 
     Raises UsageError for values that do not fit, SetupError for a device or weights not there.
     """
     from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
-    from omnitalk_cli.pipeline.synthesis import SynthesisOptions
-    from omnitalk_cli.weights.store import find_weights
+    from omnitalk_cli.pipeline.models import choose_model
+    from omnitalk_cli.pipeline.performing import SpeechSettings
+    from omnitalk_cli.speech.vocoders import AUTO, settle_vocoder
 
     where = choose_device(device)
-    find_weights(model)
-    return SynthesisOptions(**options), where, choose_dtype(dtype, where)
+    chosen = choose_model(model, device=where, language=language)
+    if dtype == "auto" and where.startswith("cuda") and chosen.family == "f5-tts":
+        dtype = "float16"  # as its authors run it
+    settings = SpeechSettings.of(
+        chosen, device=where, dtype=choose_dtype(dtype, where), vocoder=vocoder or AUTO,
+        options=options,
+    )  # fmt: skip
+    if settings.prompted is not None:
+        settle_vocoder(settings.vocoder, mel=chosen.mel, joint=False)
+    return settings
 
 
 def video_options(
@@ -89,14 +102,11 @@ def video_options(
     options: dict[str, Any],
     device: str = "auto",
     dtype: str = "auto",
-    mel: MelKind = "vocos",
-    joint: bool = True,
 ) -> ProductionOptions:
     """ProductionOptions, with everything checked that production needs.
 
-    ``mel`` and ``joint`` as in ``vocoders.choose_vocoder``. Raises UsageError for values that do
-    not fit, InputError for an unusable certificate or vocoder file, SetupError without ffmpeg, the
-    vocoder, the device or a place for keys and ledger.
+    Raises UsageError for values that do not fit, InputError for an unusable certificate or vocoder
+    file, SetupError without ffmpeg, the vocoder, the device or a place for keys and ledger.
     """
     from omnitalk_cli.media.ffmpeg import find_ffmpeg
     from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
@@ -110,7 +120,7 @@ def video_options(
     chosen = ProductionOptions(**options, device=where, dtype=dtype, overwrite=overwrite)
     find_ffmpeg(chosen.ffmpeg)
     check_marking(chosen.sign_cert, chosen.sign_key, chosen.timestamp_url)
-    settle_vocoder(chosen.vocoder, mel=mel, joint=joint)
+    settle_vocoder(chosen.vocoder)
     return chosen
 
 

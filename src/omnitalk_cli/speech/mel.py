@@ -42,6 +42,7 @@ def samples_in(frames: int, kind: MelKind = "vocos") -> int:
 
 
 @cache
+@torch.inference_mode(False)  # kept for all: also for those who want gradients
 def mel_filterbank(kind: MelKind = "vocos") -> Tensor:
     """Triangular filters ``[513, 100]`` float32, with the rounding of the library they are from."""
     if kind == "vocos":
