@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from omnitalk_cli.batch.fingerprints import Fingerprints
+from omnitalk_cli.batch.jobs import Job
 from omnitalk_cli.errors import InputError, OmnitalkError, SetupError, UsageError
 from omnitalk_cli.pipeline import request
 from omnitalk_cli.pipeline.production import vocode
@@ -145,6 +147,30 @@ def test_speech_vocoders_are_checked_before_the_work() -> None:
         request.video_options(overwrite=False, options={"vocoder": "bigvgan"})
     with pytest.raises(UsageError, match="--dtype int8"):
         request.video_options(overwrite=False, options={}, dtype="int8")
+
+
+def test_speech_vocoders_weights_count_in_the_fingerprint_of_a_row(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"x")
+
+    def fingerprint(**options: str) -> str:
+        job = Job(
+            id="a", line=2, ref=tmp_path / "clip.mp4", text="Hi", output=tmp_path / "a.mp4",
+            options=options,
+        )  # fmt: skip
+        return Fingerprints().of(job)
+
+    usual = fingerprint()
+    with pytest.raises(SetupError, match="weights pull bigvgan"):
+        fingerprint(vocoder="bigvgan")
+    _install(folder, "vocos", "bigvgan")
+    # The embedded model's auto is the vocoder without weights.
+    assert fingerprint() == usual
+    first = fingerprint(vocoder="bigvgan")
+    assert len({usual, fingerprint(vocoder="vocos"), fingerprint(vocoder="vocoder"), first}) == 4
+    save_bigvgan(BigVGAN(BIGVGAN), folder / "bigvgan" / "model.safetensors")
+    assert fingerprint(vocoder="bigvgan") != first
 
 
 def test_speech_vocoders_module_imports_no_torch() -> None:
