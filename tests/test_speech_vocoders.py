@@ -11,9 +11,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from omnitalk_cli.batch.fingerprints import Fingerprints
+from omnitalk_cli.batch.jobs import Job
 from omnitalk_cli.errors import InputError, OmnitalkError, SetupError, UsageError
 from omnitalk_cli.pipeline import request
-from omnitalk_cli.pipeline.production import speech_of, vocode
+from omnitalk_cli.pipeline.production import vocode
 from omnitalk_cli.speech.bigvgan import BigVGAN, BigVGANConfig, save_bigvgan
 from omnitalk_cli.speech.mel import samples_in
 from omnitalk_cli.speech.vocoder import VocosConfig, VocosVocoder, save_vocoder
@@ -142,19 +144,33 @@ def test_speech_vocoders_are_checked_before_the_work() -> None:
     with pytest.raises(SetupError, match="weights pull vocos"):
         request.video_options(overwrite=False, options={"vocoder": "vocos"})
     with pytest.raises(SetupError, match="weights pull bigvgan"):
-        request.video_options(overwrite=False, options={}, mel="bigvgan", joint=False)
-    with pytest.raises(UsageError, match="bigvgan mel"):
-        request.video_options(overwrite=False, options={"vocoder": "source"}, mel="bigvgan")
+        request.video_options(overwrite=False, options={"vocoder": "bigvgan"})
     with pytest.raises(UsageError, match="--dtype int8"):
         request.video_options(overwrite=False, options={}, dtype="int8")
 
 
-def test_speech_vocoders_a_performance_says_what_spoke_it() -> None:
-    empty = {"mel": np.zeros((3, 100), np.float32), "codes": np.zeros((3, 61), np.float32)}
-    usual = Performance(**empty, segments=(), settings={"model": "tiny"})
-    other = Performance(**empty, segments=(), settings={"mel": "bigvgan", "joint": False})
-    assert speech_of(usual) == ("vocos", True)
-    assert speech_of(other) == ("bigvgan", False)
+def test_speech_vocoders_weights_count_in_the_fingerprint_of_a_row(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"x")
+
+    def fingerprint(**options: str) -> str:
+        job = Job(
+            id="a", line=2, ref=tmp_path / "clip.mp4", text="Hi", output=tmp_path / "a.mp4",
+            options=options,
+        )  # fmt: skip
+        return Fingerprints().of(job)
+
+    usual = fingerprint()
+    with pytest.raises(SetupError, match="weights pull bigvgan"):
+        fingerprint(vocoder="bigvgan")
+    _install(folder, "vocos", "bigvgan")
+    # The embedded model's auto is the vocoder without weights.
+    assert fingerprint() == usual
+    first = fingerprint(vocoder="bigvgan")
+    assert len({usual, fingerprint(vocoder="vocos"), fingerprint(vocoder="vocoder"), first}) == 4
+    save_bigvgan(BigVGAN(BIGVGAN), folder / "bigvgan" / "model.safetensors")
+    assert fingerprint(vocoder="bigvgan") != first
 
 
 def test_speech_vocoders_module_imports_no_torch() -> None:

@@ -89,7 +89,7 @@ def word_scores(
         return {name: Score.missing(f"no word to compare with in {text!r}")
                 for name in ("wer", "cer")}  # fmt: skip
     if language != "en" and transcriber.whisper is None:
-        why = f"pocketsphinx hears English only; put a model into {asr.models_folder()}"
+        why = "pocketsphinx hears English only; omnitalk weights pull whisper-large-v3"
         return {name: Score.missing(why) for name in ("wer", "cer")}
     try:
         heard = transcriber.hear(audio, language)
