@@ -26,10 +26,10 @@ _REFERENCE = (
     "ref_text", "ref_start", "ref_seconds", "ref_audio", "face", "asr_model", "tracker", "size",
 )  # fmt: skip
 _SPEECH = (
-    "steps", "cfg_text", "cfg_audio", "cfg_video", "cfg_face", "schedule", "solver", "speed",
-    "duration", "seed",
+    "steps", "cfg_text", "cfg_audio", "cfg_video", "cfg_face", "cfg_interval", "schedule", "solver",
+    "speed", "duration", "seed",
 )  # fmt: skip
-_APART = ("model", "dtype", "lang", "cache")
+_APART = ("model", "dtype", "compile", "lang", "cache")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +144,8 @@ class RowMaker:
             language=script.language if script else None,
             vocoder=given.get("vocoder"),
             options={name: given[name] for name in _SPEECH if name in given},
+            compile=given.get("compile", "auto"),
+            many=True,
         )
         apart = {*_REFERENCE, *_SPEECH, *_APART} - {"size"}
         if settings.prompted is not None:

@@ -63,6 +63,7 @@ def generate(
     cfg_audio: opt.CfgAudio = None,
     cfg_video: opt.CfgVideo = None,
     cfg_face: opt.CfgFace = None,
+    cfg_interval: opt.CfgInterval = None,
     schedule: opt.Schedule = None,
     solver: opt.Solver = None,
     seed: opt.Seed = None,
@@ -70,6 +71,7 @@ def generate(
     duration: opt.Duration = None,
     device: opt.Device = "auto",
     dtype: opt.DType = "auto",
+    compile: opt.Compile = "auto",
     fps: opt.Fps = None,
     view: opt.View = None,
     size: opt.Size = None,
@@ -123,13 +125,13 @@ def generate(
         )  # fmt: skip
         speech = given(
             steps=steps, cfg_text=cfg_text, cfg_audio=cfg_audio, cfg_video=cfg_video,
-            cfg_face=cfg_face,
+            cfg_face=cfg_face, cfg_interval=cfg_interval,
             schedule=schedule, solver=solver, speed=speed, duration=duration,
         )  # fmt: skip
         speech["seed"] = choose_seed(seed)
         settings = speech_settings(
-            model=model, device=device, dtype=dtype, vocoder=vocoder, options=speech,
-            language=script.language if script else None,
+            model=model, device=device, dtype=dtype, compile=compile, vocoder=vocoder,
+            options=speech, language=script.language if script else None,
         )  # fmt: skip
         model = settings.model.name
         if settings.model.why:
