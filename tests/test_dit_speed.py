@@ -7,6 +7,7 @@ order.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_one_row_of_modulations_serves_all_unless_the_reference_is_summed_up() -
             tables.at(0.25)
 
 
-def test_work_that_is_the_same_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_is_the_same_is_done_once() -> None:
     model = network("paper")
     calls = dict.fromkeys(("text", "time", "modulator"), 0)
 
@@ -251,10 +252,11 @@ def test_half_precision_is_near_and_the_state_stays_fp32(
     given = problem(model)
     plain = sampled(model, given)
     half = sampled(network(kind).to(dtype), given)
-    for one, other in zip(half, plain, strict=True):
-        assert one.dtype == torch.float32
-        assert float((one - other).norm() / other.norm()) < bound
-    assert_same(half, sampled(network(kind).to(dtype), given, tables=False), atol=0.3, rtol=0.3)
+    without = sampled(network(kind).to(dtype), given, tables=False)
+    for found in (half, without):
+        for one, other in zip(found, plain, strict=True):
+            assert one.dtype == torch.float32
+            assert float((one - other).norm() / other.norm()) < bound
 
 
 def test_attention_can_be_chosen() -> None:
@@ -270,36 +272,34 @@ def test_attention_can_be_chosen() -> None:
 
 # --- compiled ----------------------------------------------------------------------------------
 
+# In a process of its own, where nothing was compiled yet.
 _COMPILED = """
-import sys, time
+import sys
 sys.path.insert(0, sys.argv[1])
-import torch
-import torch._dynamo.utils as utils
 from pathlib import Path
+import torch._dynamo.utils as utils
 from test_dit_speed import assert_same, network, problem, sampled
 from omnitalk_cli.dit.accelerate import Accelerated
-started = time.monotonic()
+runner = Accelerated(cache=Path(sys.argv[2]))
 for kind in sys.argv[3:]:
-    runner = Accelerated(cache=Path(sys.argv[2]))
     model = network(kind, fusion_depth=4)
-    for frames in (24, 40, 56):
+    for frames in (24, 40):
         given = problem(model, frames=frames)
         assert_same(sampled(model, given, runner=runner), sampled(model, given, tables=False))
-# Alike blocks and other lengths are not compiled anew.
-print(utils.counters["stats"]["unique_graphs"], round(time.monotonic() - started, 1))
+print(utils.counters["stats"]["unique_graphs"])
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "most"), [("paper", 4), ("embedded", 4), ("F5-TTS", 2)])
-def test_compiled_blocks_change_nothing(kind: str, most: int, tmp_path: Path) -> None:
-    for _ in range(2):  # with an empty and with a filled cache
-        done = subprocess.run(
-            [sys.executable, "-c", _COMPILED, str(Path(__file__).parent), str(tmp_path), kind],
-            capture_output=True, text=True, env=os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert int(done.stdout.split()[0]) <= most
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile on a CPU needs g++")
+def test_compiled_blocks_change_nothing_and_alike_ones_are_compiled_once(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "TORCHINDUCTOR_CACHE_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-c", _COMPILED, str(Path(__file__).parent), str(tmp_path), "paper"],
+        capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) == 2  # of two streams and of one, four blocks and two lengths each
     assert any(tmp_path.iterdir())
 
 
