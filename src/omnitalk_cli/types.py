@@ -81,8 +81,9 @@ class Reference:
     ``frame_size``; ``mattes`` N JPEG grey pictures of the person (255 inside), the same size or
     smaller; ``sharpness`` [N] (variance of the Laplacian in the face box; 0 where the face is
     hidden or turned away: such pictures are not shown).
-    ``transcript`` is empty when it is not known. ``words`` may be empty. ``surroundings`` are
-    missing in features of format 1.
+    ``transcript`` is empty when it is not known. ``words`` may be empty. ``voice`` [S] is the sound
+    that ``mel`` was taken from (24 kHz, int16). ``surroundings`` are missing in features of format
+    1, ``voice`` in those before 3.
     """
 
     mel: Float
@@ -103,6 +104,7 @@ class Reference:
     source_name: str
     start_seconds: float
     surroundings: Surroundings | None = None
+    voice: NDArray[np.int16] | None = field(default=None, repr=False)
 
     @property
     def seconds(self) -> float:
@@ -142,12 +144,15 @@ class Performance:
     """Generated speech and motion: ``mel`` [T,100] and ``codes`` [T,61], both at the mel rate.
 
     ``settings`` is JSON-able and says how it was made (model, steps, guidance, seed, versions).
+    ``sound`` [S] (24 kHz mono) is the finished speech where there is one, recorded or made by the
+    model's own vocoder; without it a vocoder makes it from ``mel``.
     """
 
     mel: Float
     codes: Float
     segments: tuple[SegmentTime, ...]
     settings: dict[str, Any]
+    sound: Float | None = field(default=None, repr=False)
 
     @property
     def seconds(self) -> float:

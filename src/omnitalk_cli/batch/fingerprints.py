@@ -33,9 +33,10 @@ class Fingerprints:
 
     def _made_by(self, job: Job) -> dict[str, str]:
         """The program's version, and the hashes of the weights."""
+        from omnitalk_cli.pipeline.models import AUTO, candidates
         from omnitalk_cli.pipeline.reference import EXTRACTOR_VERSION
 
-        names = {str(job.options.get("model") or "tiny")}
+        names = set(candidates(str(job.options.get("model") or AUTO)))
         vocoder = str(job.options.get("vocoder") or "source")
         if vocoder != "source":
             names.add("vocoder" if vocoder == "vocos" else vocoder)

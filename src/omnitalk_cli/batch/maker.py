@@ -14,6 +14,7 @@ import numpy as np
 
 from omnitalk_cli.batch.jobs import Job
 from omnitalk_cli.errors import OmnitalkError, UsageError
+from omnitalk_cli.pipeline.models import AUTO
 from omnitalk_cli.pipeline.workshop import Workshop
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.types import Performance
@@ -114,10 +115,9 @@ class RowMaker:
             )
 
     def _make(self, job: Job, progress: Progress, notes: Notes) -> Made:
-        from omnitalk_cli.pipeline import driven, production, request
+        from omnitalk_cli.pipeline import driven, performing, production, request
         from omnitalk_cli.pipeline.script import read_script
         from omnitalk_cli.pipeline.settings import make_folder
-        from omnitalk_cli.pipeline.synthesis import synthesise
 
         begun = time.monotonic()
         given = {name: value for name, value in job.options.items() if value is not None}
@@ -126,22 +126,6 @@ class RowMaker:
         )
         if job.ref.suffix == request.REFERENCE_SUFFIX and extraction:
             raise UsageError(f"{job.ref}: holds finished features; options for the clip are given")
-        options, device, dtype = request.speech_options(
-            model=given.get("model", "tiny"),
-            device=self._settings.device,
-            dtype=given.get("dtype", "auto"),
-            options={name: given[name] for name in _SPEECH if name in given},
-        )
-        apart = {*_REFERENCE, *_SPEECH, *_APART} - {"size"}
-        production_options = request.video_options(
-            overwrite=True,
-            device=device,
-            options={
-                "workers": self._settings.threads,
-                **request.given(ffmpeg=self._settings.ffmpeg),
-                **{name: value for name, value in given.items() if name not in apart},
-            },
-        )
         script = recording = None
         if job.audio is not None:
             recording = driven.hear(job.audio, notes=notes)
@@ -149,6 +133,24 @@ class RowMaker:
             said = job.text_file if job.text is None else job.text
             assert said is not None
             script = read_script(said, language=given.get("lang", "auto"))
+        settings = request.speech_settings(
+            model=given.get("model", AUTO),
+            device=self._settings.device,
+            dtype=given.get("dtype", "auto"),
+            language=script.language if script else None,
+            vocoder=given.get("vocoder"),
+            options={name: given[name] for name in _SPEECH if name in given},
+        )
+        apart = {*_REFERENCE, *_SPEECH, *_APART} - {"size"}
+        production_options = request.video_options(
+            overwrite=True,
+            device=settings.device,
+            options={
+                "workers": self._settings.threads,
+                **request.given(ffmpeg=self._settings.ffmpeg),
+                **{name: value for name, value in given.items() if name not in apart},
+            },
+        )
         timings: dict[str, float] = {}
         reference, _ = self._workshop.reference(
             job.ref, options=extraction,
@@ -158,23 +160,17 @@ class RowMaker:
         request.check_frame(reference, production_options)
         timings["reference"] = time.monotonic() - begun
 
-        performing = time.monotonic()
-        model = self._workshop.model(given.get("model", "tiny"), device=device, dtype=dtype)
-        if recording is not None:
-            performance = driven.follow(
-                reference, recording, model, options, progress=progress, notes=notes
-            )
-        else:
-            assert script is not None
-            performance = synthesise(
-                reference, script, model, options, progress=progress, notes=notes
-            )
-        timings["synthesis"] = time.monotonic() - performing
+        extracted = time.monotonic()
+        spoken = recording or script
+        assert spoken is not None
+        performance = performing.perform(
+            reference, spoken, settings, self._workshop, progress=progress, notes=notes
+        )
+        timings["synthesis"] = time.monotonic() - extracted
 
         make_folder(job.output)
         take = production.produce(
             reference, performance, job.output, production_options,
-            sound=recording.samples if recording else None,
             clip=job.ref if job.ref.suffix != request.REFERENCE_SUFFIX else None,
             workshop=self._workshop,
             progress=progress, notes=notes,

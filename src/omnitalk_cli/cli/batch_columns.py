@@ -118,6 +118,12 @@ def _weights(value: str, base: Path) -> str:
     return chosen
 
 
+def _model(value: str, base: Path) -> str:
+    from omnitalk_cli.pipeline.models import AUTO
+
+    return value if value == AUTO else _weights(value, base)
+
+
 def _vocoder(value: str, base: Path) -> str:
     return value if value in ("source", "vocos") else _weights(value, base)
 
@@ -148,7 +154,7 @@ def _visible_mark(value: str, base: Path) -> str:
 _CHECKS: dict[str, Callable[[Any, Path], Any]] = {
     "ref_text": _transcript,
     "asr_model": _file_or_word,
-    "model": _weights,
+    "model": _model,
     "vocoder": _vocoder,
     "background": _background,
     "size": _size,

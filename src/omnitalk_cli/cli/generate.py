@@ -22,7 +22,7 @@ from omnitalk_cli.pipeline.request import (
     check_frame,
     given,
     reference_options,
-    speech_options,
+    speech_settings,
     video_options,
 )
 from omnitalk_cli.pipeline.settings import (
@@ -56,7 +56,7 @@ def generate(
     asr_model: opt.AsrModel = None,
     cache: opt.Cache = True,
     lang: opt.Lang = "auto",
-    model: opt.Model = "tiny",
+    model: opt.Model = "auto",
     steps: opt.Steps = None,
     cfg_text: opt.CfgText = None,
     cfg_audio: opt.CfgAudio = None,
@@ -136,7 +136,13 @@ def generate(
             timestamp_url=timestamp_url,
         )  # fmt: skip
         speech["seed"] = choose_seed(seed)
-        settings = speech_options(model=model, device=device, dtype=dtype, options=speech)
+        settings = speech_settings(
+            model=model, device=device, dtype=dtype, vocoder=vocoder, options=speech,
+            language=script.language if script else None,
+        )  # fmt: skip
+        model = settings.model.name
+        if settings.model.why:
+            console.note(f"model {model}: {settings.model.why}")
         production = video_options(overwrite=overwrite, device=device, options=video)
         if dry_run:
             seed = speech.pop("seed")
@@ -165,7 +171,10 @@ def generate(
         extracted = time.monotonic()
         spoken = recording or script
         assert spoken is not None
-        performance = perform(reference, spoken, model=model, settings=settings, console=console)
+        from omnitalk_cli.pipeline.workshop import Workshop
+
+        workshop = Workshop()
+        performance = perform(reference, spoken, settings, workshop=workshop, console=console)
         performed = time.monotonic()
         make_folder(path)
         take = produce(
@@ -174,7 +183,7 @@ def generate(
             path,
             options=production,
             console=console,
-            recording=recording,
+            workshop=workshop,
             clip=ref,
         )
         result = take.to_dict()

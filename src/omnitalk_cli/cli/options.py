@@ -156,7 +156,7 @@ Model = Annotated[
     str,
     option(
         "--model",
-        text="Embedded model (see weights list) or a .safetensors file.",
+        text="auto, a name of weights list or a .safetensors file.",
         panel=SPEECH,
         metavar="NAME|FILE",
     ),

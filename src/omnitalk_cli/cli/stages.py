@@ -12,11 +12,10 @@ from omnitalk_cli.pipeline.request import REFERENCE_SUFFIX
 from omnitalk_cli.pipeline.settings import cache_folder, check_input
 
 if TYPE_CHECKING:
-    import torch
-
     from omnitalk_cli.pipeline.driven import Recording
+    from omnitalk_cli.pipeline.performing import SpeechSettings
     from omnitalk_cli.pipeline.production import ProductionOptions
-    from omnitalk_cli.pipeline.synthesis import SynthesisOptions
+    from omnitalk_cli.pipeline.workshop import Workshop
     from omnitalk_cli.types import Performance, Reference, Script, Take
 
 Language = Literal["auto", "en", "zh"]
@@ -88,22 +87,17 @@ _FLAGS = {
 def perform(
     reference: Reference,
     spoken: Script | Recording,
+    settings: SpeechSettings,
     *,
-    model: str,
-    settings: tuple[SynthesisOptions, str, torch.dtype],
+    workshop: Workshop,
     console: Console,
 ) -> Performance:
-    """Speech and motion for a script, or motion for recorded speech; ``settings`` come from
-    ``speech_options``."""
-    from omnitalk_cli.pipeline.driven import Recording, follow
-    from omnitalk_cli.pipeline.synthesis import load_model, synthesise
+    """Speech and motion for a script, or motion for recorded speech."""
+    from omnitalk_cli.pipeline import performing
 
-    options, device, dtype = settings
-    network = load_model(model, device=device, dtype=dtype)
-    progress, notes = console.progress, console.note
-    if isinstance(spoken, Recording):
-        return follow(reference, spoken, network, options, progress=progress, notes=notes)
-    return synthesise(reference, spoken, network, options, progress=progress, notes=notes)
+    return performing.perform(
+        reference, spoken, settings, workshop, progress=console.progress, notes=console.note
+    )
 
 
 def produce(
@@ -113,17 +107,16 @@ def produce(
     *,
     options: ProductionOptions,
     console: Console,
-    recording: Recording | None = None,
+    workshop: Workshop | None = None,
     clip: Path | None = None,
 ) -> Take:
-    """The finished video; ``options`` come from ``video_options``. Its sound is ``recording``, or
-    made from the performance."""
+    """The finished video; ``options`` come from ``video_options``."""
     from omnitalk_cli.pipeline import production
 
     return production.produce(
         reference, performance, output, options,
-        sound=recording.samples if recording else None,
         clip=clip if clip is not None and clip.suffix != REFERENCE_SUFFIX else None,
+        workshop=workshop,
         progress=console.progress, notes=console.note,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from omnitalk_cli.cli import driven
 from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
 from omnitalk_cli.cli.stages import get_reference, perform, read_script, script_source
-from omnitalk_cli.pipeline.request import given, reference_options, speech_options
+from omnitalk_cli.pipeline.request import given, reference_options, speech_settings
 from omnitalk_cli.pipeline.settings import (
     PERFORMANCE_SUFFIX,
     check_input,
@@ -41,7 +41,8 @@ def synth(
     asr_model: opt.AsrModel = None,
     cache: opt.Cache = True,
     lang: opt.Lang = "auto",
-    model: opt.Model = "tiny",
+    model: opt.Model = "auto",
+    vocoder: opt.Vocoder = None,
     steps: opt.Steps = None,
     cfg_text: opt.CfgText = None,
     cfg_audio: opt.CfgAudio = None,
@@ -62,8 +63,7 @@ def synth(
 ) -> None:  # fmt: skip
     """Make speech and motion only, as a file that render takes.
 
-    With --audio it is the motion to that sound, and render makes the sound again from its mel:
-    only generate --audio puts the recording itself into the video.
+    With --audio it is the motion to that sound, which is kept in the file.
     """
     with session(quiet=quiet, verbose=verbose, json_output=json_output) as console:
         source = (
@@ -77,8 +77,9 @@ def synth(
         check_output(path, suffixes=(".safetensors",), overwrite=overwrite, inputs=(ref,))
         script = None if audio else read_script(source, lang)
         recording = driven.hear(audio, console=console) if audio else None
-        settings = speech_options(
-            model=model, device=device, dtype=dtype,
+        settings = speech_settings(
+            model=model, device=device, dtype=dtype, vocoder=vocoder,
+            language=script.language if script else None,
             options={
                 "seed": choose_seed(seed),
                 **given(
@@ -97,9 +98,13 @@ def synth(
             cache=cache,
             console=console,
         )  # fmt: skip
+        from omnitalk_cli.pipeline.workshop import Workshop
+
         spoken = recording or script
         assert spoken is not None
-        performance = perform(reference, spoken, model=model, settings=settings, console=console)
+        if settings.model.why:
+            console.note(f"model {settings.model.name}: {settings.model.why}")
+        performance = perform(reference, spoken, settings, workshop=Workshop(), console=console)
         from omnitalk_cli.pipeline.inspection import performance_facts, performance_lines
         from omnitalk_cli.pipeline.performance_store import save_performance
 

@@ -41,7 +41,13 @@ class StreamBlock(nn.Module):
     def __init__(self, config: DiTConfig, dim: int) -> None:
         super().__init__()
         self.modulator = Modulator(dim, own_map=config.modulation == "per_block")
-        self.qkv = QKV(dim, config.heads, config.head_dim, qk_norm=config.qk_norm)
+        self.qkv = QKV(
+            dim,
+            config.heads,
+            config.head_dim,
+            qk_norm=config.qk_norm,
+            rotary_heads=config.rotary_heads,
+        )
         self.to_out = nn.Linear(config.attention_dim, dim)
         self.ff = FeedForward(dim, config.ff_mult)
 
@@ -101,6 +107,8 @@ class FusionBlock(nn.Module):
         audio, visual = config.dim, config.visual_dim
         self.fusion = config.fusion
         self.audio = StreamBlock(config, audio)
+        if config.audio_only:
+            return
         self.visual = StreamBlock(config, visual)
         if config.fusion == "cross_attention":
             self.audio_link = CrossLink(config, audio, visual)

@@ -27,7 +27,9 @@ class DiTConfig:
     ``reference_summary`` adds the mean of the visible reference to the time embedding, and
     ``visible_flag`` tells the network which frames are given. ``given_sound`` shows given sound to
     the visual stream frame by frame, beside what attention may find of it: lips that follow
-    recorded speech are learnt in minutes so.
+    recorded speech are learnt in minutes so. ``rotary_heads``: only the first so many heads know
+    positions (None: all), as in the first F5-TTS. ``audio_only`` leaves the visual branch out:
+    with ``single_depth`` 0 what is left has the shape of F5-TTS' network.
     """
 
     vocabulary_size: int = 2546
@@ -55,6 +57,8 @@ class DiTConfig:
     visible_flag: bool = False
     position_kernel: int = 31
     position_groups: int = 16
+    rotary_heads: int | None = None
+    audio_only: bool = False
 
     def __post_init__(self) -> None:
         choices = {
@@ -77,6 +81,8 @@ class DiTConfig:
                 )
         if self.head_dim % 2:
             raise ValueError("rotary positions need an even head_dim")
+        if self.rotary_heads is not None and not 0 <= self.rotary_heads <= self.heads:
+            raise ValueError(f"rotary_heads {self.rotary_heads} is outside 0…{self.heads}")
 
     @property
     def attention_dim(self) -> int:

@@ -30,6 +30,7 @@ _EPSS: dict[int, tuple[int, ...]] = {
     12: (0, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32),
     16: (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32),
 }
+EPSS_STEPS: tuple[int, ...] = tuple(_EPSS)
 
 
 def interpolate(noise: Tensor, data: Tensor, time: Tensor) -> Tensor:

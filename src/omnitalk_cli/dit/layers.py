@@ -144,11 +144,21 @@ class FeedForward(nn.Module):
 
 
 class QKV(nn.Module):
-    """Queries, keys and values ``[B, H, L, head_dim]`` of one stream, optionally RMS-normed."""
+    """Queries, keys and values ``[B, H, L, head_dim]`` of one stream, optionally RMS-normed; the
+    first ``rotary_heads`` heads (None: all) are turned by their positions."""
 
-    def __init__(self, dim: int, heads: int, head_dim: int, *, qk_norm: bool) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        head_dim: int,
+        *,
+        qk_norm: bool,
+        rotary_heads: int | None = None,
+    ) -> None:
         super().__init__()
         self.heads = heads
+        self.rotary_heads = heads if rotary_heads is None else rotary_heads
         self.to_qkv = nn.Linear(dim, 3 * heads * head_dim)
         self.norm_q = nn.RMSNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
         self.norm_k = nn.RMSNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
@@ -156,7 +166,13 @@ class QKV(nn.Module):
     def forward(self, x: Tensor, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = rearrange(self.to_qkv(x), "b l (n h d) -> n b h l d", n=3, h=self.heads)
         q, k = self.norm_q(q).to(v.dtype), self.norm_k(k).to(v.dtype)
-        return rotate(q, angles), rotate(k, angles), v
+        return self._turned(q, angles), self._turned(k, angles), v
+
+    def _turned(self, x: Tensor, angles: Tensor) -> Tensor:
+        if self.rotary_heads == self.heads:
+            return rotate(x, angles)
+        turned, plain = x.split([self.rotary_heads, self.heads - self.rotary_heads], dim=1)
+        return torch.cat([rotate(turned, angles), plain], dim=1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, key_mask: Tensor | None) -> Tensor:

@@ -224,7 +224,8 @@ class DualBranchDiT(nn.Module):
         self.config = config
         self.text = TextEncoder(config)
         self.audio = Stream(config, config.mel_bins, config.dim)
-        self.visual = Stream(config, config.code_count, config.visual_dim)
+        if not config.audio_only:
+            self.visual = Stream(config, config.code_count, config.visual_dim)
         self.fusion = nn.ModuleList(FusionBlock(config) for _ in range(config.fusion_depth))
 
     def forward(
@@ -242,8 +243,11 @@ class DualBranchDiT(nn.Module):
         ``noisy_audio`` ``[B, T, 100]``, ``noisy_visual`` ``[B, T, 61]`` or None (the audio branch
         alone, which then is F5-TTS' network); ``text`` ``[B, L, text_dim]`` from ``self.text``;
         ``time`` ``[B]`` in 0…1; ``mask`` ``[B, T]`` True on real frames. ``T`` must be a multiple
-        of ``config.patch``. Raises ValueError when it is not.
+        of ``config.patch``. Raises ValueError when it is not, and for a visual stream that the
+        network does not have.
         """
+        if self.config.audio_only and noisy_visual is not None:
+            raise ValueError("this network has no visual branch")
         patch, frames = self.config.patch, noisy_audio.shape[1]
         if frames % patch:
             raise ValueError(f"{frames} frames do not divide into patches of {patch}")

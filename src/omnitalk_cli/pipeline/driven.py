@@ -103,6 +103,32 @@ def follow(
     mel = recording_mel(recording.samples)
     if not has_voice(mel):
         notes(f"{recording.name}: no speech is heard in it; the lips will hardly move")
+    codes = motion_to(reference, mel, model, options, progress=progress)
+    settings: dict[str, Any] = asdict(options) | {
+        "model": model.name,
+        "model_sha256": model.sha256,
+        "version": __version__,
+        "reference_sha256": reference.source_sha256,
+        "audio": recording.name,
+        "audio_sha256": recording.source_sha256,
+    }
+    for unused in ("speed", "duration", "cfg_text", "cfg_audio"):
+        del settings[unused]
+    return Performance(
+        mel=mel, codes=codes, segments=(), settings=settings, sound=recording.samples
+    )
+
+
+def motion_to(
+    reference: Reference,
+    mel: Float,
+    model: SpeechMotionModel,
+    options: SynthesisOptions,
+    *,
+    progress: Progress = silent,
+) -> Float:
+    """Codes ``[T, 61]`` at the mel rate of ``reference``'s person speaking the log-mel ``mel``
+    ``[T, 100]`` of any length and loudness."""
     patch = model.network.config.patch
     loudness = loudness_of(mel)
     adapted = np.maximum(mel + _loudness_shift(loudness), np.log(LOG_FLOOR)).astype(np.float32)
@@ -117,19 +143,7 @@ def follow(
         progress("synthesis", number, len(edges) - 1)
         codes.append(infiller.follow(adapted[start:end]))
     progress("synthesis", len(edges) - 1, len(edges) - 1)
-    settings: dict[str, Any] = asdict(options) | {
-        "model": model.name,
-        "model_sha256": model.sha256,
-        "version": __version__,
-        "reference_sha256": reference.source_sha256,
-        "audio": recording.name,
-        "audio_sha256": recording.source_sha256,
-    }
-    for unused in ("speed", "duration", "cfg_text", "cfg_audio"):
-        del settings[unused]
-    return Performance(
-        mel=mel, codes=np.concatenate(codes)[: len(mel)], segments=(), settings=settings
-    )
+    return np.concatenate(codes)[: len(mel)]
 
 
 def recording_mel(samples: Float) -> Float:

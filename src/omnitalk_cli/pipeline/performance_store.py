@@ -30,6 +30,9 @@ def save_performance(performance: Performance, path: Path) -> None:
         "mel": np.ascontiguousarray(performance.mel),
         "codes": np.ascontiguousarray(performance.codes),
     }
+    if performance.sound is not None:
+        pcm = np.round(np.clip(performance.sound, -1.0, 1.0) * 32767)
+        tensors["sound"] = pcm.astype(np.int16)
     with atomic_output(path, overwrite=True) as part:
         save_file(tensors, part, metadata=metadata)
         part.chmod(0o644)
@@ -47,7 +50,11 @@ def load_performance(path: Path) -> Performance:
                     f"{path} is not a performance of version {FORMAT_VERSION}; "
                     "make one with `omnitalk synth`"
                 )
+            sound = None
+            if "sound" in file.keys():  # noqa: SIM118
+                sound = file.get_tensor("sound").astype(np.float32) / 32767
             return Performance(
+                sound=sound,
                 mel=file.get_tensor("mel"),
                 codes=file.get_tensor("codes"),
                 segments=tuple(SegmentTime(**row) for row in json.loads(metadata["segments"])),

@@ -38,14 +38,13 @@ from omnitalk_cli.provenance.labels import (
 )
 from omnitalk_cli.provenance.visible import Position, VisibleMark
 from omnitalk_cli.render.renderers import check_renderer
+from omnitalk_cli.speech.loudness import usual_loudness
 from omnitalk_cli.speech.source import SourceVocoder
 from omnitalk_cli.speech.vocoder import Vocoder
 from omnitalk_cli.speech.vocoder import load_vocoder as load_vocos
 from omnitalk_cli.types import MEL_RATE, SAMPLE_RATE, Float, Performance, Reference, Take
 from omnitalk_cli.weights import store
 
-_SPEECH_RMS = 0.1  # −20 dB below full scale, a usual level for speech
-_PEAK = 0.89
 _CHUNK_FRAMES = 512
 
 
@@ -125,7 +124,6 @@ def produce(
     output: Path,
     options: ProductionOptions,
     *,
-    sound: Float | None = None,
     clip: Path | None = None,
     workshop: Workshop | None = None,
     progress: Progress = silent,
@@ -133,10 +131,9 @@ def produce(
 ) -> Take:
     """Renders ``performance`` with the reference's looks into ``output`` (MP4).
 
-    ``sound`` ``[S]`` (24 kHz mono), the recording that the performance follows, is put under the
-    pictures instead of vocoding the mel; only the audio mark is added to it. ``clip`` is the file
-    that the reference is from, whose own credentials are kept. ``workshop`` keeps vocoder and bank
-    for the next video.
+    Where the performance has its sound, that is put under the pictures as it is, with the audio
+    mark; otherwise the vocoder makes it. ``clip`` is the file that the reference is from, whose own
+    credentials are kept. ``workshop`` keeps vocoder and bank for the next video.
 
     The file appears whole or not at all. Raises UsageError when it exists and may not be
     overwritten, InputError when the reference lacks what the view needs, SetupError when ffmpeg,
@@ -151,15 +148,9 @@ def produce(
     framing = Framing(reference, options.frame, fps=float(rate))
     timings: dict[str, float] = {}
     begin = time.monotonic()
-    if sound is None:
-        if (recording := performance.settings.get("audio")) is not None:
-            notes(
-                f"the sound is made again from the mel of {recording}; "
-                "`omnitalk generate --audio` keeps the recording itself"
-            )
+    audio = performance.sound
+    if audio is None:
         audio = vocode(performance, workshop.vocoder(options.vocoder), progress=progress)
-    else:
-        audio = sound
     timings["vocoder"] = time.monotonic() - begin
 
     begin = time.monotonic()
@@ -178,7 +169,7 @@ def produce(
         performance,
         reference_sha256=reference.source_sha256,
         # Pasted into what was filmed, or spoken by a human, it is not all generated.
-        composite=options.view == "full" or sound is not None,
+        composite=options.view == "full" or "audio" in performance.settings,
         identity=choose_identity(options.sign_cert, options.sign_key),
         provider=options.producer,
         clip=clip,
@@ -251,23 +242,7 @@ def vocode(performance: Performance, vocoder: Vocoder, *, progress: Progress = s
     for piece in vocoder.decode_stream(mel.split(_CHUNK_FRAMES)):
         pieces.append(piece.numpy())
         progress("vocoder", sum(map(len, pieces)) / SAMPLE_RATE, performance.seconds)
-    return _level(np.concatenate(pieces))
-
-
-def _level(audio: Float) -> Float:
-    """Brings speech to a fixed loudness; peaks are bent, not cut."""
-    blocks = audio[: len(audio) // 480 * 480].reshape(-1, 480)
-    power = np.sqrt((blocks.astype(np.float64) ** 2).mean(1)) if len(blocks) else np.zeros(1)
-    spoken = power[power > 0.1 * max(float(power.max(initial=0.0)), 1e-6)]
-    level = float(np.sqrt((spoken**2).mean())) if len(spoken) else 0.0
-    if level < 1e-5:
-        return audio
-    scaled = audio * (_SPEECH_RMS / level)
-    knee = 0.6 * _PEAK
-    over = np.abs(scaled) > knee
-    room = _PEAK - knee
-    bent = np.sign(scaled) * (knee + room * np.tanh((np.abs(scaled) - knee) / room))
-    return np.where(over, bent, scaled).astype(np.float32)
+    return usual_loudness(np.concatenate(pieces))
 
 
 def video_codes(

@@ -42,7 +42,7 @@ Notes = Callable[[str], None]
 
 MAX_SECONDS = 10.0
 # Raise it when the features of the same clip come out differently: it is part of the cache's key.
-EXTRACTOR_VERSION = 3
+EXTRACTOR_VERSION = 4
 _SCAN_SECONDS = 120.0  # of a long clip, the part in which the best window is looked for
 _STILL_FPS = Fraction(5)
 
@@ -118,13 +118,13 @@ def extract_reference(
     around = surroundings(info, pictures)
     # Exactly as much sound as there are pictures.
     samples = round(len(pictures.frames) / pictures.fps * SAMPLE_RATE)
-    mel = _mel(audio, round(heard.start * SAMPLE_RATE), samples, sound.path)
+    voice = _voice(audio, round(heard.start * SAMPLE_RATE), samples, sound.path)
     said = transcript(
         path, sound.path, heard, total=total, text=options.ref_text, language=options.language,
         model=options.asr_model, progress=progress, notes=notes,
     )  # fmt: skip
     return Reference(
-        mel=mel,
+        mel=_mel(voice),
         codes=fit.codes,
         landmarks=pictures.landmarks,
         neutral=fit.neutral,
@@ -142,6 +142,7 @@ def extract_reference(
         source_name=path.name,
         start_seconds=window.start,
         surroundings=around,
+        voice=np.round(np.clip(voice, -1.0, 1.0) * 32767).astype(np.int16),
     )
 
 
@@ -279,17 +280,21 @@ def _still(
     )
 
 
-def _mel(audio: Float, start: int, samples: int, path: Path) -> Float:
-    """Log-mel [T,100] of ``samples`` samples from ``start`` on; a missing end is silence."""
+def _mel(voice: Float) -> Float:
+    """Log-mel [T,100] of ``voice`` [S]."""
     import torch
 
     from omnitalk_cli.speech.mel import log_mel
 
+    return log_mel(torch.from_numpy(voice)).numpy()
+
+
+def _voice(audio: Float, start: int, samples: int, path: Path) -> Float:
+    """``samples`` samples from ``start`` on; a missing end is silence."""
     part = audio[start : start + samples]
     if is_silent(part, SAMPLE_RATE):
         raise InputError(f"{path}: nothing is heard in the part that is used; choose another part")
-    part = np.pad(part, (0, max(0, samples - len(part))))
-    return log_mel(torch.from_numpy(part)).numpy()
+    return np.pad(part, (0, max(0, samples - len(part))))
 
 
 def _cache_key(path: Path, options: ExtractOptions) -> str:

@@ -18,7 +18,7 @@ from omnitalk_cli.media.files import atomic_output
 from omnitalk_cli.types import MEL_BINS, Crop, PoseFrame, Reference, Surroundings, Word
 
 FORMAT = "omnitalk-reference"
-FORMAT_VERSION = 2  # 2 added the surroundings; features of format 1 are read without them
+FORMAT_VERSION = 3  # 2 added the surroundings, 3 the voice; older features are read without them
 
 _ARRAYS = ("mel", "codes", "landmarks", "neutral", "sharpness")
 _PICTURES = ("frames", "mattes")
@@ -44,6 +44,8 @@ def save_reference(reference: Reference, path: Path) -> None:
         tensors["surroundings"] = np.frombuffer(around.picture, np.uint8)
         tensors["surroundings_matte"] = np.frombuffer(around.matte, np.uint8)
         facts["surroundings_crop"] = asdict(around.crop)
+    if reference.voice is not None:
+        tensors["voice"] = np.ascontiguousarray(reference.voice, np.int16)
     facts["crop"] = asdict(reference.crop)
     facts["pose_frame"] = asdict(reference.pose_frame)
     facts["words"] = [asdict(word) for word in reference.words]
@@ -114,6 +116,7 @@ def _assemble(tensors: dict[str, NDArray[Any]], facts: dict[str, Any]) -> Refere
         )
     return Reference(
         **fields,
+        voice=tensors.get("voice"),
         crop=Crop(**facts["crop"]),
         pose_frame=PoseFrame(**facts["pose_frame"]),
         words=tuple(Word(**word) for word in facts["words"]),
@@ -133,5 +136,7 @@ def _check_shapes(reference: Reference) -> None:
         array = getattr(reference, name)
         if array.shape != shape or not np.isfinite(array).all():
             raise ValueError(f"{name} has shape {list(array.shape)} or numbers that are not finite")
+    if reference.voice is not None and reference.voice.ndim != 1:
+        raise ValueError("the voice is not one row of samples")
     if not count or len(reference.mattes) != count:
         raise ValueError("frames and mattes do not belong together")

@@ -12,10 +12,8 @@ from omnitalk_cli.errors import InputError
 from omnitalk_cli.pipeline.settings import check_input
 
 if TYPE_CHECKING:
-    import torch
-
+    from omnitalk_cli.pipeline.performing import SpeechSettings
     from omnitalk_cli.pipeline.production import ProductionOptions
-    from omnitalk_cli.pipeline.synthesis import SynthesisOptions
     from omnitalk_cli.types import Reference
 
 REFERENCE_SUFFIX = ".safetensors"
@@ -66,20 +64,32 @@ def reference_options(
     )
 
 
-def speech_options(
-    *, model: str, device: str, dtype: str, options: dict[str, Any]
-) -> tuple[SynthesisOptions, str, torch.dtype]:
-    """SynthesisOptions, device and format, with everything checked that synthesis needs.
+def speech_settings(
+    *,
+    model: str,
+    device: str,
+    dtype: str,
+    language: str | None,
+    vocoder: str | None,
+    options: dict[str, Any],
+) -> SpeechSettings:
+    """SpeechSettings, with everything checked that synthesis needs. ``language`` is that of the
+    script, None when there is none because a recording is followed.
 
     Raises UsageError for values that do not fit, SetupError for a device or weights not there.
     """
     from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
-    from omnitalk_cli.pipeline.synthesis import SynthesisOptions
-    from omnitalk_cli.weights.store import find_weights
+    from omnitalk_cli.pipeline.models import choose_model
+    from omnitalk_cli.pipeline.performing import SpeechSettings
 
     where = choose_device(device)
-    find_weights(model)
-    return SynthesisOptions(**options), where, choose_dtype(dtype, where)
+    chosen = choose_model(model, device=where, language=language)
+    if dtype == "auto" and where.startswith("cuda") and chosen.family == "f5-tts":
+        dtype = "float16"  # as its authors run it
+    return SpeechSettings.of(
+        chosen, device=where, dtype=choose_dtype(dtype, where), vocoder=vocoder or "auto",
+        options=options,
+    )  # fmt: skip
 
 
 def video_options(

@@ -19,6 +19,8 @@ from omnitalk_cli.render.renderers import make_renderer
 if TYPE_CHECKING:
     import torch
 
+    from omnitalk_cli.pipeline.models import ChosenModel
+    from omnitalk_cli.pipeline.prompted import PromptedModel
     from omnitalk_cli.pipeline.synthesis import SpeechMotionModel
     from omnitalk_cli.render.base import Renderer
     from omnitalk_cli.speech.vocoder import Vocoder
@@ -71,21 +73,34 @@ class Workshop:
 
     def __init__(self, *, references: int = 1, banks: int = 1) -> None:
         self._models: Kept[SpeechMotionModel] = Kept(1)
+        self._prompted: Kept[PromptedModel] = Kept(1)
         self._vocoders: Kept[Vocoder] = Kept(1)
         self._references: Kept[tuple[Reference, bool]] = Kept(references)
         self._banks: Kept[tuple[Reference, Renderer[Any], Any]] = Kept(banks)
 
     def clear(self) -> None:
         """Let go of everything, for a device that ran out of memory."""
-        for kept in (self._models, self._vocoders, self._references, self._banks):
+        for kept in (
+            self._models, self._prompted, self._vocoders, self._references, self._banks,
+        ):  # fmt: skip
             kept.clear()
 
-    def model(self, name: str, *, device: str, dtype: torch.dtype) -> SpeechMotionModel:
-        """The network ``name``, an embedded one or a file; raises what ``load_model`` raises."""
+    def model(self, chosen: ChosenModel, *, device: str, dtype: torch.dtype) -> SpeechMotionModel:
+        """The joint model ``chosen``; raises what ``load_model`` raises."""
         from omnitalk_cli.pipeline.synthesis import load_model
 
         return self._models.get(
-            (name, device, dtype), lambda: load_model(name, device=device, dtype=dtype)
+            (chosen.path, device, dtype),
+            lambda: load_model(str(chosen.path), device=device, dtype=dtype),
+        )
+
+    def prompted(self, chosen: ChosenModel, *, device: str, dtype: torch.dtype) -> PromptedModel:
+        """The prompted model ``chosen``; raises what ``load_prompted`` raises."""
+        from omnitalk_cli.pipeline.prompted import load_prompted
+
+        return self._prompted.get(
+            (chosen.path, device, dtype),
+            lambda: load_prompted(chosen.path, name=chosen.name, device=device, dtype=dtype),
         )
 
     def vocoder(self, name: str) -> Vocoder:

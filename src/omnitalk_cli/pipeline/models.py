@@ -1,0 +1,95 @@
+"""Which model speaks: one that was asked for, or the best one that is installed and practical here.
+
+Two kinds: ``joint``, the embedded model's, makes speech and motion from phones and their times;
+``prompted`` takes reference and text as one sequence, as F5-TTS and the paper do (text as filler
+tokens). A prompted model without a visual branch speaks, and the embedded model moves to that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from omnitalk_cli.errors import InputError, SetupError
+from omnitalk_cli.weights.store import find_weights, read_header
+
+AUTO = "auto"
+EMBEDDED = "tiny"
+# Installed voices that ``auto`` takes, the best first.
+VOICES = ("f5-tts", "f5-tts-v0")
+
+Kind = Literal["joint", "prompted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenModel:
+    """A model by its name (or file), where it lies, its kind, the ``family`` that its file names
+    (``f5-tts`` …, or ""), and why it was taken ("": asked for, or the only one)."""
+
+    name: str
+    path: Path
+    kind: Kind
+    family: str
+    why: str = ""
+
+
+def choose_model(name: str, *, device: str, language: str | None) -> ChosenModel:
+    """The model ``name``; ``auto``: what suits.
+
+    ``auto`` takes an installed voice model on a GPU, where it is quick, and for a ``language`` that
+    the embedded model does not speak anywhere; else the embedded model. ``language`` None: nothing
+    is to be spoken. Raises SetupError when the weights are missing, InputError for other files.
+    """
+    if name != AUTO:
+        return _chosen(name, "")
+    voice = _installed_voice() if language is not None else None
+    if voice is None:
+        return _chosen(EMBEDDED, "")
+    if language not in _languages(find_weights(EMBEDDED)):
+        return _chosen(voice, f"the embedded model does not speak {language}")
+    if device.startswith("cuda"):
+        return _chosen(voice, "the best voice that is installed")
+    return _chosen(
+        EMBEDDED, f"{voice} is installed, but slow without a GPU; --model {voice} takes it"
+    )
+
+
+def candidates(name: str) -> tuple[str, ...]:
+    """All weights that a video with ``--model name`` may be made with: the embedded model, which
+    also moves to what others speak, and for ``auto`` the voice that is installed."""
+    voice = _installed_voice() if name == AUTO else name
+    return (EMBEDDED,) if voice in (None, EMBEDDED) else (EMBEDDED, str(voice))
+
+
+def _chosen(name: str, why: str) -> ChosenModel:
+    path = find_weights(name)
+    extras = _extras(path)
+    if "vocabulary" not in extras:
+        raise InputError(f"{path}: is not a model that speaks; see `omnitalk weights list`")
+    return ChosenModel(
+        name=name,
+        path=path,
+        kind="joint" if extras["vocabulary"] == "phones" else "prompted",
+        family=str(extras.get("family", "")),
+        why=why,
+    )
+
+
+def _installed_voice() -> str | None:
+    for name in VOICES:
+        try:
+            find_weights(name)
+        except SetupError:
+            continue
+        return name
+    return None
+
+
+def _languages(path: Path) -> list[str]:
+    return [str(language) for language in _extras(path).get("languages", ())]
+
+
+def _extras(path: Path) -> dict[str, Any]:
+    extras = read_header(path).facts.get("extras")
+    return extras if isinstance(extras, dict) else {}

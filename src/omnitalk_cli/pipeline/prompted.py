@@ -1,0 +1,353 @@
+"""Speech of models that take reference and text as one sequence: F5-TTS and the paper's own.
+
+The reference is the given beginning, the transcript and the script its text, filled up to the
+length of the sequence; what the speech lasts follows from how many bytes the reference takes
+(F5-TTS' rule). Long scripts are spoken in chunks, each after the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnitalk_cli.dit.checkpoint import Normalisation, load_checkpoint
+from omnitalk_cli.dit.flow import (
+    EPSS_STEPS,
+    SCHEDULES,
+    SOLVERS,
+    Schedule,
+    Solver,
+    State,
+    integrate,
+    time_grid,
+)
+from omnitalk_cli.dit.guidance import Guidance, guided_field
+from omnitalk_cli.dit.model import Condition, DualBranchDiT, TextInput
+from omnitalk_cli.errors import InputError, SetupError, UsageError
+from omnitalk_cli.face.codes import CODE_COUNT, EXPRESSION
+from omnitalk_cli.pipeline.chunks import FADE_FRAMES, Chunk, chunks_of, join
+from omnitalk_cli.pipeline.synthesis import resample_codes
+from omnitalk_cli.progress import Progress, silent
+from omnitalk_cli.speech.mel import log_mel
+from omnitalk_cli.speech.vocoder import Vocoder
+from omnitalk_cli.text.f5_tokens import F5Vocabulary, script_tokens, spoken_bytes
+from omnitalk_cli.types import (
+    HOP,
+    MEL_BINS,
+    MEL_RATE,
+    SAMPLE_RATE,
+    Float,
+    Reference,
+    Script,
+    SegmentTime,
+)
+from omnitalk_cli.weights import store
+
+# F5-TTS' own figures: how loud a reference is made, which ends of it are silence (−42 dB of full
+# scale, in pieces of 10 ms) and how much of that stays; texts of a few bytes are spoken slowly.
+_REFERENCE_RMS = 0.1
+_SILENCE = 10 ** (-42 / 20)
+_SILENCE_BLOCK = SAMPLE_RATE // 100
+_END_SECONDS = 0.05
+_SHORT_TEXT_BYTES = 10
+_SHORT_TEXT_SPEED = 0.3
+_SHORTEST_REFERENCE = 0.5  # seconds
+_LONGEST_FRAMES = 8192  # 87 s: further positions were never trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptedOptions:
+    """How to sample: ``cfg_text``, ``cfg_audio`` and ``cfg_video`` are the nested guidance weights
+    (F5-TTS' strength s is 1 + s in text and audio); ``schedule`` None is F5-TTS' own choice: EPSS
+    where it is defined for ``steps``, else sway sampling. ``speed`` 0.5…2; ``duration`` (seconds)
+    fixes the length of the whole speech."""
+
+    steps: int = 16
+    cfg_text: float = 3.0
+    cfg_audio: float = 3.0
+    cfg_video: float = 3.0
+    schedule: Schedule | None = None
+    solver: Solver = "euler"
+    seed: int = 0
+    speed: float = 1.0
+    duration: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.schedule is not None and self.schedule not in SCHEDULES:
+            raise UsageError(f"unknown schedule {self.schedule!r}; use one of {SCHEDULES}")
+        if self.solver not in SOLVERS:
+            raise UsageError(f"unknown solver {self.solver!r}; use one of {SOLVERS}")
+        if not 0.5 <= self.speed <= 2.0:
+            raise UsageError(f"speed {self.speed} is outside 0.5…2")
+        if self.duration is not None and self.duration <= 0:
+            raise UsageError(f"duration {self.duration} s must be positive")
+        try:
+            assert self.grid
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    @property
+    def grid(self) -> list[float]:
+        """The times of the solver's steps."""
+        chosen = self.schedule or ("epss" if self.steps in EPSS_STEPS else "sway")
+        return time_grid(chosen, self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptedModel:
+    """A loaded model with its vocabulary; ``mel`` is the kind of log-mel that it speaks in."""
+
+    network: DualBranchDiT
+    normalisation: Normalisation
+    vocabulary: F5Vocabulary
+    languages: tuple[str, ...]
+    mel: str
+    name: str
+    sha256: str
+
+    @property
+    def moves(self) -> bool:
+        """Whether it makes the motion, too."""
+        return not self.network.config.audio_only
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speech:
+    """Spoken script: ``sound`` ``[S]`` at 24 kHz, when which segment is spoken, and the motion
+    ``[T, 61]`` at the mel rate if the model makes it."""
+
+    sound: Float
+    segments: tuple[SegmentTime, ...]
+    codes: Float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """The reference as the model is given it: ``mel`` ``[T, 100]``, ``codes`` ``[T, 61]`` at the
+    mel rate, both normalised, and the transcript with a mark and a space at its end. ``frames`` is
+    its length in the sequence; ``gain`` what its sound was multiplied by."""
+
+    mel: Tensor
+    codes: Tensor
+    text: str
+    frames: int
+    gain: float
+
+
+def load_prompted(path: Path, *, name: str, device: str, dtype: torch.dtype) -> PromptedModel:
+    """Loads a converted F5-TTS or a model of the paper's kind.
+
+    Raises SetupError when weights or device are missing, InputError when the file is something
+    else.
+    """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise SetupError("no CUDA device here; use --device cpu, or see `omnitalk doctor`")
+    checkpoint = load_checkpoint(path, device=device, dtype=dtype)
+    extras, config = checkpoint.extras, checkpoint.model.config
+    if config.text_layout != "filler" or config.patch != 1 or "tokens" not in extras:
+        raise InputError(f"{path}: is not a model that takes text as filler tokens")
+    return PromptedModel(
+        network=checkpoint.model,
+        normalisation=checkpoint.normalisation,
+        vocabulary=F5Vocabulary(tuple(extras["tokens"])),
+        languages=tuple(extras["languages"]),
+        mel=str(extras.get("mel", "vocos")),
+        name=name,
+        sha256=store.sha256(path),
+    )
+
+
+def speak(
+    reference: Reference,
+    script: Script,
+    model: PromptedModel,
+    options: PromptedOptions,
+    vocoder: Vocoder,
+    *,
+    progress: Progress = silent,
+) -> Speech:
+    """The speech of ``script`` in the voice of ``reference`` (and its motion).
+
+    Raises InputError when the model does not speak the language, or the reference has no transcript
+    or no sound that can be used; UsageError for a duration that is too short.
+    """
+    if script.language not in model.languages:
+        spoken = ", ".join(model.languages)
+        raise InputError(f"the model {model.name} speaks {spoken}, not {script.language}")
+    prompt = prompt_of(reference, model)
+    chunks = chunks_of(script, most_bytes=_most_bytes(prompt, options.speed))
+    lengths = _lengths(chunks, prompt, options)
+    generator = torch.Generator().manual_seed(options.seed)
+    sounds: list[Float] = []
+    motions: list[Float] = []
+    for number, (chunk, frames) in enumerate(zip(chunks, lengths, strict=True)):
+
+        def stepped(step: int, number: int = number) -> None:
+            progress("speech", number + step / options.steps, len(chunks))
+
+        if not chunk.text:
+            sounds.append(np.zeros(0, np.float32))
+            motions.append(np.zeros((0, CODE_COUNT if model.moves else 0), np.float32))
+            continue
+        mel, codes = _infill(prompt, chunk, frames, model, options, generator, stepped)
+        sounds.append(np.concatenate([p.numpy() for p in vocoder.decode_stream([mel])]))
+        motions.append(codes)
+    progress("speech", len(chunks), len(chunks))
+    joined = join(chunks, sounds, motions)
+    return Speech(
+        sound=joined.sound, segments=joined.segments, codes=joined.codes if model.moves else None
+    )
+
+
+def prompt_of(reference: Reference, model: PromptedModel) -> Prompt:
+    """The reference as F5-TTS prepares it: silent ends cut off, quiet speech made louder, its text
+    ended by a mark. Raises InputError when it has no transcript or no sound that can be used."""
+    if not reference.transcript.strip():
+        raise InputError(
+            f"{reference.source_name}: {model.name} must know what is said in it; give --ref-text, "
+            "or install a speech recognition model (omnitalk weights pull whisper-base)"
+        )
+    if reference.voice is None:
+        raise InputError(
+            f"{reference.source_name}: its features hold no sound (an older omnitalk made them); "
+            "extract the clip again"
+        )
+    voice = reference.voice.astype(np.float32) / 32767
+    rms = float(np.sqrt(np.square(voice, dtype=np.float64).mean()))
+    gain = max(1.0, _REFERENCE_RMS / max(rms, 1e-6))
+    start, end = _loud_part(voice * gain)
+    if end - start < _SHORTEST_REFERENCE * SAMPLE_RATE:
+        raise InputError(f"{reference.source_name}: hardly anything is heard in it")
+    part = np.pad(voice[start:end] * gain, (0, round(_END_SECONDS * SAMPLE_RATE)))
+    mel = log_mel(torch.from_numpy(part))
+    times = start / SAMPLE_RATE + np.arange(len(mel)) / MEL_RATE
+    codes = torch.from_numpy(resample_codes(reference.codes, reference.fps, times))
+    n = model.normalisation
+    return Prompt(
+        mel=(mel - n.mel_mean.cpu()) / n.mel_std.cpu(),
+        codes=(codes - n.code_mean.cpu()) / n.code_std.cpu(),
+        text=ended(reference.transcript),
+        frames=len(part) // HOP,
+        gain=gain,
+    )
+
+
+def ended(text: str) -> str:
+    """``text`` with a mark at its end, and a space after it unless it is a Chinese one."""
+    text = text.strip()
+    if text.endswith("。"):
+        return text
+    return text + " " if text.endswith(".") else text + ". "
+
+
+def _loud_part(voice: Float) -> tuple[int, int]:
+    """First sample and one past the last one of what is not silence at the ends."""
+    blocks = voice[: len(voice) // _SILENCE_BLOCK * _SILENCE_BLOCK].reshape(-1, _SILENCE_BLOCK)
+    loud = np.flatnonzero(np.sqrt(np.square(blocks, dtype=np.float64).mean(1)) >= _SILENCE)
+    if not len(loud):
+        return 0, 0
+    return int(loud[0]) * _SILENCE_BLOCK, int(loud[-1] + 1) * _SILENCE_BLOCK
+
+
+def _most_bytes(prompt: Prompt, speed: float) -> int:
+    """Bytes of text that, after the reference, make a sequence of 22 s."""
+    seconds = prompt.frames / MEL_RATE
+    return int(spoken_bytes(prompt.text) / seconds * (22 - seconds) * speed)
+
+
+def _lengths(chunks: list[Chunk], prompt: Prompt, options: PromptedOptions) -> list[int]:
+    """Frames of speech of each chunk."""
+    rate = prompt.frames / spoken_bytes(prompt.text)
+    sizes = [spoken_bytes(chunk.text) for chunk in chunks]
+    if options.duration is None:
+        slow = [size < _SHORT_TEXT_BYTES for size in sizes]
+        return [
+            int(rate * size / (_SHORT_TEXT_SPEED if short else options.speed))
+            for size, short in zip(sizes, slow, strict=True)
+        ]
+    fades = sum(chunk.runs_on for chunk in chunks)
+    pauses = sum(chunk.pause_after for chunk in chunks)
+    room = (options.duration - pauses) * MEL_RATE + fades * FADE_FRAMES
+    if room < 0.3 * rate * sum(sizes):
+        least = pauses + 0.3 * rate * sum(sizes) / MEL_RATE
+        raise UsageError(
+            f"{options.duration} s is too short for this script (at least {least:.1f} s)"
+        )
+    return [round(room * size / sum(sizes)) for size in sizes]
+
+
+def _infill(
+    prompt: Prompt,
+    chunk: Chunk,
+    frames: int,
+    model: PromptedModel,
+    options: PromptedOptions,
+    generator: torch.Generator,
+    on_step: Callable[[int], None],
+) -> tuple[Tensor, Float]:
+    """Log-mel ``[T, 100]`` and codes ``[T, 61]`` of a chunk (codes of a model that does not move
+    are empty)."""
+    weights = next(model.network.parameters())
+    ids = model.vocabulary.encode(script_tokens(prompt.text + chunk.text))
+    total = max(prompt.frames + frames, len(ids) + 1, len(prompt.mel) + 1)
+    if total > _LONGEST_FRAMES:
+        raise InputError(f"{total / MEL_RATE:.0f} s at once are more than {model.name} can speak")
+
+    def sequence(given: Tensor) -> Tensor:
+        padded = torch.zeros(total, given.shape[1])
+        padded[: len(given)] = given
+        return padded[None].to(weights.device, weights.dtype)
+
+    visible = (torch.arange(total, device=weights.device) < len(prompt.mel))[None]
+    seen = visible if model.moves else torch.zeros_like(visible)
+    condition = Condition.of(sequence(prompt.mel), sequence(prompt.codes), visible, seen)
+    widths = (MEL_BINS, CODE_COUNT) if model.moves else (MEL_BINS,)
+    noise = tuple(
+        torch.randn(1, total, width, generator=generator).to(weights.device, weights.dtype)
+        for width in widths
+    )
+    text = TextInput(ids=torch.tensor([ids], device=weights.device))
+    with torch.inference_mode():
+        state = sample(model.network, condition, text, noise, options, on_step=on_step)
+    made = [x[0, prompt.frames :].float().cpu() for x in state]
+    n = model.normalisation
+    mel = made[0] * n.mel_std.cpu() + n.mel_mean.cpu()
+    if not model.moves:
+        return mel, np.zeros((len(mel), 0), np.float32)
+    codes = made[1] * n.code_std.cpu() + n.code_mean.cpu()
+    codes[:, EXPRESSION] = codes[:, EXPRESSION].clamp(0.0, 1.0)
+    return mel, codes.numpy()
+
+
+def sample(
+    network: DualBranchDiT,
+    condition: Condition,
+    text: TextInput,
+    noise: State,
+    options: PromptedOptions,
+    *,
+    on_step: Callable[[int], None] | None = None,
+) -> State:
+    """Solves the flow from ``noise`` (audio, or audio and visual, ``[B, T, c]``); what is given
+    stands in the result as it is, as F5-TTS puts it there."""
+    audio_alone = len(noise) == 1
+    guidance = Guidance(
+        text=options.cfg_text,
+        audio=options.cfg_audio,
+        visual=options.cfg_audio if audio_alone else options.cfg_video,
+        form="nested",
+    )
+    field = guided_field(network, text=text, condition=condition, guidance=guidance)
+    state = integrate(field, noise, options.grid, solver=options.solver, on_step=on_step)
+    given = (
+        (condition.audio_visible, condition.audio), (condition.visual_visible, condition.visual)
+    )  # fmt: skip
+    return tuple(
+        torch.where(visible[..., None], known, x)
+        for (visible, known), x in zip(given, state, strict=False)
+    )
