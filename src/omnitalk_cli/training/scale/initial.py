@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,6 +14,7 @@ from omnitalk_cli.dit.checkpoint import Checkpoint, Normalisation, load_checkpoi
 from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import InputError
+from omnitalk_cli.weights.store import read_header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +64,10 @@ def with_audio(config: DiTConfig, seed: int, path: Path) -> Beginning:
     checkpoint = load_checkpoint(path, device="cpu", dtype=torch.float32)
     network = fresh(config, seed)
     own = network.state_dict()
-    audio = [name for name in checkpoint.model.state_dict() if _is_audio(name)]
+    found = checkpoint.model.state_dict()
+    audio = [name for name in found if _is_audio(name)]
     for name in audio:
-        given = tuple(checkpoint.model.state_dict()[name].shape)
+        given = tuple(found[name].shape)
         if name not in own or tuple(own[name].shape) != given:
             have = tuple(own[name].shape) if name in own else "none"
             raise InputError(
@@ -81,16 +86,24 @@ def with_audio(config: DiTConfig, seed: int, path: Path) -> Beginning:
 
 def vocabulary_of(path: Path) -> tuple[str, ...] | None:
     """The tokens of F5-TTS' vocabulary inside a checkpoint, None when it carries none."""
-    import json
-
-    from omnitalk_cli.weights.store import read_header
-
-    try:
-        extras = json.loads(read_header(path).metadata.get("extras", "{}"))
-    except ValueError:
-        return None
+    extras = _metadata(path, "extras")
     tokens = extras.get("tokens")
     return tuple(tokens) if extras.get("vocabulary") == "f5" and tokens else None
+
+
+def audio_habits(path: Path) -> dict[str, Any]:
+    """Settings of a checkpoint's audio stream that its tensors do not show, by their name in
+    ``DiTConfig``."""
+    config = _metadata(path, "config")
+    return {name: config[name] for name in ("text_mask_padding", "rotary_heads") if name in config}
+
+
+def _metadata(path: Path, key: str) -> dict[str, Any]:
+    try:
+        found = json.loads(read_header(path).metadata[key])
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{path}: is not an omnitalk checkpoint") from error
+    return found if isinstance(found, dict) else {}
 
 
 def _is_audio(name: str) -> bool:
@@ -98,8 +111,7 @@ def _is_audio(name: str) -> bool:
     return parts[0] in ("text", "audio") or (parts[0] == "fusion" and parts[2] == "audio")
 
 
-def _take(network: DualBranchDiT, checkpoint: Checkpoint, wanted: object) -> int:
-    assert callable(wanted)
+def _take(network: DualBranchDiT, checkpoint: Checkpoint, wanted: Callable[[str], bool]) -> int:
     own = network.state_dict()
     found = {
         name: value

@@ -9,17 +9,19 @@ from pathlib import Path
 from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.errors import InputError, UsageError
 from omnitalk_cli.progress import Progress, silent
+from omnitalk_cli.text.f5_tokens import F5Vocabulary
 from omnitalk_cli.training.scale.clips import ClipTable, read_table
 from omnitalk_cli.training.scale.config import ScaleConfig
 from omnitalk_cli.training.scale.initial import (
     Beginning,
+    audio_habits,
     fresh,
     from_checkpoint,
     vocabulary_of,
     with_audio,
 )
 from omnitalk_cli.training.scale.parallel import World
-from omnitalk_cli.training.scale.spelling import Spelling, f5, letters, read_vocabulary
+from omnitalk_cli.training.scale.spelling import Spelling, f5, letters
 from omnitalk_cli.training.scale.state import states
 from omnitalk_cli.training.scale.trainer import ScaleResult, ScaleTrainer
 
@@ -41,16 +43,20 @@ def train_clips(
     ``corpus``, or goes on in ``folder``. Under ``torchrun`` every process calls this.
 
     ``init`` is a checkpoint to begin with; ``init_audio`` one whose audio stream is taken, by path
-    or by name ("f5-tts"). Raises InputError and UsageError for what does not fit together,
-    SetupError for weights and devices that are not there.
+    or by name ("f5-tts"), with its vocabulary and its ways. Raises InputError and UsageError for
+    what does not fit together, SetupError for weights and devices that are not there.
     """
     if shape.text_layout != "filler":
         raise UsageError("clips have no timing of their words: the text layout must be 'filler'")
     if init is not None and init_audio is not None:
         raise UsageError("give either --init or --init-audio")
+    if shape.audio_only:
+        raise UsageError("this trains both streams: audio_only must be false")
     audio = _weights(init_audio) if init_audio is not None else None
     spelling = choose_spelling(vocabulary, init or audio)
     shape = dataclasses.replace(shape, vocabulary_size=spelling.size)
+    if audio is not None:
+        shape = dataclasses.replace(shape, **audio_habits(audio))
     if config.bucket % shape.patch:
         raise UsageError(f"buckets of {config.bucket} frames are no patches of {shape.patch}")
     table = read_table(
@@ -81,7 +87,7 @@ def train_clips(
 def choose_spelling(vocabulary: Path | None, checkpoint: Path | None) -> Spelling:
     """F5-TTS' tokens of a file or of a checkpoint that carries them, else letters and pinyin."""
     if vocabulary is not None:
-        return f5(read_vocabulary(vocabulary))
+        return f5(F5Vocabulary.read(vocabulary).tokens)
     tokens = None if checkpoint is None else vocabulary_of(checkpoint)
     return letters() if tokens is None else f5(tokens)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from omnitalk_cli.errors import InputError
 from omnitalk_cli.text.tokenise import letters_tokens, pinyin_tokens
 from omnitalk_cli.text.vocabulary import Vocabulary
 
@@ -52,16 +50,3 @@ def f5(tokens: tuple[str, ...]) -> Spelling:
         return vocabulary.encode(f5_tokens(text))
 
     return Spelling(name="f5", tokens=tokens, encode=encode)
-
-
-def read_vocabulary(path: Path) -> tuple[str, ...]:
-    """The tokens of a ``vocab.txt``, one a line, the space first. Raises InputError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a vocabulary ({error})") from error
-    # Not splitlines: tokens may be characters that Python also takes for the end of a line.
-    tokens = tuple(text.removesuffix("\n").split("\n"))
-    if len(tokens) < 2 or "" in tokens or len(set(tokens)) != len(tokens):
-        raise InputError(f"{path}: is no vocabulary of one token a line, each once")
-    return tokens
