@@ -25,6 +25,14 @@ def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def public_weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tests find no public weights, whatever the user has installed."""
+    folder = tmp_path_factory.mktemp("weights")
+    os.environ["OMNITALK_WEIGHTS_DIR"] = str(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def clips_dir() -> Path:
     """Folder of the real clips; the test is skipped where there is none."""

@@ -146,7 +146,10 @@ def get_reference(path, **options):
 
 generate.get_reference = get_reference
 generate.read_script = lambda source, language: None
-generate.speech_options = generate.video_options = lambda **options: None
+from types import SimpleNamespace
+
+speech = SimpleNamespace(model=SimpleNamespace(name="tiny", why=""))
+generate.speech_settings, generate.video_options = lambda **options: speech, lambda **options: None
 app.main()
 """
 

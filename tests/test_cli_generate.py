@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ PERFORMANCE = Performance(
     segments=(SegmentTime(text="Hi.", start=0.0, end=2.0),),
     settings={"seed": 7, "model": "tiny"},
 )
+
+SPEECH = SimpleNamespace(model=SimpleNamespace(name="tiny", why=""))
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     for module in (generate_module, synth_module):
         monkeypatch.setattr(module, "read_script", keep("script", SCRIPT))
         monkeypatch.setattr(module, "get_reference", keep("reference", ("REFERENCE", True)))
-        monkeypatch.setattr(module, "speech_options", keep("speech", "SPEECH"))
+        monkeypatch.setattr(module, "speech_settings", keep("speech", SPEECH))
         monkeypatch.setattr(module, "perform", keep("perform", PERFORMANCE))
     monkeypatch.setattr(generate_module, "video_options", keep("video", "VIDEO"))
     monkeypatch.setattr(generate_module, "check_frame", keep("frame", None))
@@ -90,8 +94,7 @@ def test_generate_passes_each_stage_what_was_given(calls: dict[str, Any], tmp_pa
             "producer": "ACME",
         },
     }
-    assert calls["perform"][0] == ("REFERENCE", SCRIPT)
-    assert calls["perform"][1]["settings"] == "SPEECH"
+    assert calls["perform"][0] == ("REFERENCE", SCRIPT, SPEECH)
     assert calls["produce"][1]["options"] == "VIDEO"
     assert (tmp_path / "new" / "out.mp4").read_bytes() == b"video"
 
@@ -176,8 +179,12 @@ def test_options_are_checked_before_the_work(monkeypatch: pytest.MonkeyPatch) ->
         request.video_options(overwrite=False, options={"ffmpeg": "no-such-program"})
     with pytest.raises(UsageError, match="time stamp server"):
         request.video_options(overwrite=False, options={"timestamp_url": "ftp://host/"})
+    monkeypatch.undo()
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    speech_settings = partial(
+        request.speech_settings, model="tiny", dtype="auto", language="en", vocoder=None
+    )
     with pytest.raises(SetupError, match="cuda"):
-        request.speech_options(model="tiny", device="cuda", dtype="auto", options={})
+        speech_settings(device="cuda", options={})
     with pytest.raises(UsageError, match="steps"):
-        request.speech_options(model="tiny", device="cpu", dtype="auto", options={"steps": 0})
+        speech_settings(device="cpu", options={"steps": 0})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ SCRIPT = Script(
     segments=(Segment(text="Hello there.", pause_after=0.5),), language="en", source_sha256="0"
 )
 
+SPEECH = SimpleNamespace(model=SimpleNamespace(name="tiny", why=""))
+
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -27,7 +30,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setattr(generate_module, "read_script", lambda source, language: SCRIPT)
     # What these check needs weights; their own checks are tested elsewhere.
-    monkeypatch.setattr(generate_module, "speech_options", lambda **options: None)
+    monkeypatch.setattr(generate_module, "speech_settings", lambda **options: SPEECH)
     monkeypatch.setattr(generate_module, "video_options", lambda **options: None)
 
     def run(*options: str, env: dict[str, str] | None = None) -> dict[str, Any]:

@@ -35,6 +35,21 @@ def test_missing_weights_stop_generate(tmp_path: Path, monkeypatch: pytest.Monke
     assert "generate cannot work" in CliRunner().invoke(app, ["doctor"]).stdout
 
 
+def test_public_weights_are_offered_with_their_licence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMNITALK_WEIGHTS_DIR", str(tmp_path))
+    folder = tmp_path / "whisper-tiny"
+    folder.mkdir()
+    (folder / "model.bin").write_bytes(b"x" * 2_000_000)
+    checks = {check.name: check for check in diagnose().checks}
+    f5 = checks["weights f5-tts"]
+    assert f5.state == "optional" and f5.remedy == "omnitalk weights pull f5-tts"
+    assert "1.35 GB" in f5.found and "CC-BY-NC-4.0: no commercial use" in f5.found
+    there = checks["weights whisper-tiny"]
+    assert there.state == "ok" and "2.0 MB, MIT" in there.found and not there.remedy
+
+
 def test_unusable_ffmpeg_is_told() -> None:
     checks = {check.name: check for check in diagnose(ffmpeg="no-such-ffmpeg").checks}
     assert checks["ffmpeg"].state == "missing" and "no-such-ffmpeg" in checks["ffmpeg"].remedy

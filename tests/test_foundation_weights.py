@@ -51,6 +51,8 @@ def test_weights_are_found_by_name_and_by_path(weights: Path) -> None:
 def test_missing_weights_say_what_to_do(weights: Path) -> None:
     with pytest.raises(SetupError, match="vocoder.*install the omnitalk-cli wheel"):
         store.find_weights("vocoder")
+    with pytest.raises(SetupError, match="f5-tts.*1.35 GB, CC-BY-NC-4.0.*weights pull f5-tts"):
+        store.find_weights("f5-tts")
     with pytest.raises(SetupError, match="weights list"):
         store.find_weights("huge")
 
@@ -61,10 +63,11 @@ def test_list_tells_what_is_installed(weights: Path) -> None:
     assert tiny["installed"] and tiny["parameters"] == 17
     assert tiny["sha256"] == store.sha256(weights / "tiny.safetensors")
     assert tiny["bytes"] == (weights / "tiny.safetensors").stat().st_size
-    assert {entry["name"] for entry in others} == {"pronunciation", "pitch", "vocoder"}
+    embedded = {entry["name"] for entry in others if entry["embedded"]}
+    assert embedded == {"pronunciation", "pitch", "vocoder"}
     assert not any(entry["installed"] or entry["path"] for entry in others)
     table = CliRunner().invoke(app, ["weights", "list"]).stdout
-    assert "not installed" in table and tiny["sha256"][:12] in table
+    assert "-> install the omnitalk-cli wheel" in table and tiny["sha256"][:12] in table
 
 
 def test_embedded_folders_are_those_of_wheel_and_checkout() -> None:

@@ -172,14 +172,14 @@ def test_the_usual_frame_is_chosen_among_sharp_ones() -> None:
 def test_a_video_of_the_full_view(tmp_path: Path, fps: float, background: str) -> None:
     codes = np.zeros((94, 61), np.float32)
     performance = Performance(
-        mel=np.full((94, 100), -9.0, np.float32), codes=codes, segments=(), settings={"seed": 1}
-    )
-    sound = np.zeros(94 * HOP, np.float32)
+        mel=np.full((94, 100), -9.0, np.float32), codes=codes, segments=(), settings={"seed": 1},
+        sound=np.zeros(94 * HOP, np.float32),
+    )  # fmt: skip
     options = ProductionOptions(
         view="full", size=256, fps=fps, background=background, look_at_camera=1.0, blink_rate=0.0
     )
     path = tmp_path / "a.mp4"
-    take = produce(with_surroundings(), performance, path, options, sound=sound)
+    take = produce(with_surroundings(), performance, path, options)
     info = probe(path)
     assert info.display_size == (take.width, take.height) == (342, 256)
     assert float(info.fps) == pytest.approx(fps, abs=0.01)
@@ -193,13 +193,13 @@ def test_two_videos_of_one_performance_differ_in_their_marks_only(
     performance = Performance(
         mel=np.full((94, 100), -9.0, np.float32), codes=np.zeros((94, 61), np.float32),
         segments=(), settings={"seed": 1},
+        sound=np.random.default_rng(0).normal(0, 0.05, 94 * HOP).astype(np.float32),
     )  # fmt: skip
-    sound = np.random.default_rng(0).normal(0, 0.05, 94 * HOP).astype(np.float32)
     reference, options = with_surroundings(), ProductionOptions(size=256)
 
     def hashes(name: str) -> str:
         path = tmp_path / name
-        produce(reference, performance, path, options, sound=sound)
+        produce(reference, performance, path, options)
         return decoded_hash(path)
 
     free = [hashes("a.mp4"), hashes("b.mp4")]

@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from typing import Any, Literal
 from omnitalk_cli.errors import InputError, SetupError
 from omnitalk_cli.pipeline.settings import cache_folder, config_file
 from omnitalk_cli.weights import store
+from omnitalk_cli.weights.catalog import entries, size_words
 
 State = Literal["ok", "optional", "missing"]
 _PACKAGES = ("torch", "numpy", "scipy", "mediapipe", "cv2", "av", "vocos", "safetensors", "c2pa")
@@ -135,31 +136,45 @@ def _ffmpeg(wanted: str | None) -> Iterator[Check]:
 
 
 def _weights() -> Iterator[Check]:
-    for item in _guarded(store.installed):
-        if item.path is None or item.header is None:
-            # The vocoder that works without weights is the default.
-            yield Check(
-                name=f"weights {item.entry.name}",
-                state="missing" if item.entry.job == "model" else "optional",
-                found="not installed",
-                remedy="install the omnitalk-cli wheel again, or use a complete checkout",
-            )
-        else:
-            yield Check(
-                name=f"weights {item.entry.name}",
-                state="ok",
-                found=f"{item.header.parameters / 1e6:.1f} M parameters, {item.entry.about}",
-            )
+    for entry in entries():
+        try:
+            item = store.look_at(entry)
+        except InputError as error:  # a damaged file: as good as none
+            item = store.Installed(entry=entry, problem=str(error))
+        yield _embedded(item) if entry.embedded else _public(item)
 
 
-def _guarded(read: Callable[[], tuple[store.Installed, ...]]) -> tuple[store.Installed, ...]:
-    try:
-        return read()
-    except InputError:  # a damaged file: as good as none
-        return tuple(
-            store.Installed(entry=known, path=None, size=0, sha256="", header=None)
-            for known in store.EMBEDDED
+def _embedded(item: store.Installed) -> Check:
+    if item.path is None or item.header is None:
+        # The vocoder that works without weights is the default.
+        return Check(
+            name=f"weights {item.entry.name}",
+            state="missing" if item.entry.job == "model" else "optional",
+            found="damaged" if item.problem else "not installed",
+            remedy=item.entry.how_to_get,
         )
+    return Check(
+        name=f"weights {item.entry.name}",
+        state="ok",
+        found=f"{item.header.parameters / 1e6:.1f} M parameters, {item.entry.about}",
+    )
+
+
+def _public(item: store.Installed) -> Check:
+    entry = item.entry
+    licence = entry.licence.name
+    if entry.licence.non_commercial:
+        licence += ": no commercial use"
+    name = f"weights {entry.name}"
+    if item.problem:
+        return Check(name=name, state="optional", found=item.problem, remedy=entry.how_to_get)
+    if item.path is None:
+        return Check(
+            name=name, state="optional",
+            found=f"not installed ({entry.download}, {licence}), {entry.about}",
+            remedy=entry.how_to_get,
+        )  # fmt: skip
+    return Check(name=name, state="ok", found=f"{size_words(item.size)}, {licence}, {entry.about}")
 
 
 def _speech_recognition() -> Check:

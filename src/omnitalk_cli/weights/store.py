@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from omnitalk_cli.errors import InputError, SetupError
-from omnitalk_cli.weights.catalog import EMBEDDED, Entry, entry
+from omnitalk_cli.weights.catalog import Entry, entries, entry
+from omnitalk_cli.weights.receipt import Receipt, read_receipt
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
@@ -42,20 +43,37 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """An entry of the catalogue and the file that was found for it (None: not installed)."""
+    """An entry of the catalogue and the file that was found for it (None: not installed).
+
+    ``size`` in bytes is that of all its files; ``sha256`` that of ``path``, for public weights as
+    their ``receipt`` says it. ``header`` only for safetensors; ``problem`` says why files that are
+    there cannot be used.
+    """
 
     entry: Entry
-    path: Path | None
-    size: int
-    sha256: str
-    header: Header | None
+    path: Path | None = None
+    size: int = 0
+    sha256: str = ""
+    header: Header | None = None
+    receipt: Receipt | None = None
+    problem: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
+        entry, source, receipt = self.entry, self.entry.source, self.receipt
         return {
-            "name": self.entry.name, "job": self.entry.job, "about": self.entry.about,
+            "name": entry.name, "job": entry.job, "about": entry.about,
+            "embedded": entry.embedded, "licence": entry.licence.name,
+            "allows": entry.licence.allows, "non_commercial": entry.licence.non_commercial,
             "installed": self.path is not None, "path": str(self.path) if self.path else None,
+            "problem": self.problem or None,
             "bytes": self.size, "sha256": self.sha256 or None,
+            "download_bytes": source.size if source else None,
+            "source": source.page if source else None,
+            "revision": source.revision if source and source.repository else None,
+            "pinned": source.pinned if source else None,
+            "commit": (receipt.commit or None) if receipt else None,
+            "get": None if self.path else entry.how_to_get,
             "parameters": self.header.parameters if self.header else 0,
             "dtypes": list(self.header.dtypes) if self.header else [],
             "metadata": self.header.facts if self.header else {},
@@ -79,21 +97,19 @@ def weights_folder() -> Path:
 def find_weights(name_or_path: str | Path) -> Path:
     """The file of weights given by catalogue name or by path.
 
-    Raises SetupError, saying what there is and how to get it, when there is none.
+    Public weights whose use is a folder (Whisper) are in that file's folder. Raises SetupError,
+    saying what there is and how to get it, when there is none.
     """
     known = entry(str(name_or_path))
     if known is not None:
         found = _locate(known)
         if found is None:
-            raise SetupError(
-                f"the weights '{known.name}' ({known.file}) are not installed; install the "
-                "omnitalk-cli wheel again, which carries them, or run from a complete checkout"
-            )
+            raise SetupError(_not_installed(known))
         return found
     path = Path(name_or_path)
     if path.is_file():
         return path
-    names = ", ".join(item.name for item in EMBEDDED)
+    names = ", ".join(item.name for item in entries() if item.embedded)
     raise SetupError(
         f"no weights called {name_or_path}: neither a file nor one of {names}; "
         "see `omnitalk weights list`"
@@ -101,8 +117,17 @@ def find_weights(name_or_path: str | Path) -> Path:
 
 
 def installed() -> tuple[Installed, ...]:
-    """Every entry of the catalogue with its file, size, checksum and header."""
-    return tuple(_inspect(item) for item in EMBEDDED)
+    """Every entry of the catalogue with its file, size, checksum and header.
+
+    Embedded files are hashed; for public ones, which are large, the receipt is believed
+    (``omnitalk weights verify`` hashes them). Raises InputError for a damaged embedded file.
+    """
+    return tuple(look_at(item) for item in entries())
+
+
+def look_at(item: Entry) -> Installed:
+    """What is there of one entry, as ``installed`` says it."""
+    return _look_at_embedded(item) if item.embedded else _look_at_public(item)
 
 
 def read_header(path: Path) -> Header:
@@ -132,18 +157,50 @@ def sha256(path: Path) -> str:
 
 
 def _locate(item: Entry) -> Path | None:
-    candidates = (folder / item.file for folder in embedded_folders())
+    if item.embedded:
+        candidates = [folder / item.main for folder in embedded_folders()]
+    else:
+        candidates = [weights_folder() / item.name / item.main]
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _inspect(item: Entry) -> Installed:
+def _look_at_embedded(item: Entry) -> Installed:
     path = _locate(item)
     if path is None:
-        return Installed(entry=item, path=None, size=0, sha256="", header=None)
+        return Installed(entry=item)
     return Installed(
         entry=item, path=path, size=path.stat().st_size, sha256=sha256(path),
         header=read_header(path),
     )  # fmt: skip
+
+
+def _look_at_public(item: Entry) -> Installed:
+    path = _locate(item)
+    if path is None:
+        return Installed(entry=item)
+    try:
+        receipt = read_receipt(path.parent)
+        header = read_header(path) if path.suffix == ".safetensors" else None
+    except InputError as error:
+        return Installed(entry=item, path=path, size=path.stat().st_size, problem=str(error))
+    if receipt is None:  # put there by hand: used, but never checked
+        return Installed(entry=item, path=path, size=path.stat().st_size, header=header)
+    noted = {file.name: file.sha256 for file in receipt.installed}
+    return Installed(
+        entry=item, path=path, size=receipt.size, sha256=noted.get(path.name, ""), header=header,
+        receipt=receipt,
+    )  # fmt: skip
+
+
+def _not_installed(item: Entry) -> str:
+    if item.embedded:
+        return (
+            f"the weights '{item.name}' ({item.main}) are not installed; install the "
+            "omnitalk-cli wheel again, which carries them, or run from a complete checkout"
+        )
+    return (
+        f"{item.name} is not installed ({item.download}, {item.licence.summary}); {item.how_to_get}"
+    )
 
 
 def _parsed(value: str) -> Any:

@@ -1,0 +1,154 @@
+"""Weights that are on this machine: import files, verify, remove."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from omnitalk_cli.errors import InputError, SetupError, UsageError
+from omnitalk_cli.progress import Progress, silent
+from omnitalk_cli.weights.catalog import Entry, catalog
+from omnitalk_cli.weights.checks import (
+    accepted_licence,
+    check_licences,
+    check_space,
+    public_entry,
+)
+from omnitalk_cli.weights.install import Note, Origin, install, only_one
+from omnitalk_cli.weights.receipt import FileFacts
+from omnitalk_cli.weights.store import Installed, look_at, sha256, weights_folder
+
+State = Literal["ok", "differs", "missing", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What became of one installed file. ``unknown``: nothing is written down to compare with."""
+
+    name: str
+    file: str
+    state: State
+    why: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
+
+
+def import_file(
+    path: Path,
+    name: str,
+    *,
+    accepted: Sequence[str] = (),
+    overwrite: bool = False,
+    progress: Progress = silent,
+    note: Note = lambda text: None,
+) -> Installed:
+    """Installs a checkpoint that was fetched by other means as the public entry ``name``.
+
+    ``path`` is the checkpoint, or a folder with it under its public name; other files that the
+    entry needs lie beside it under their public names. Another content than the public one (a
+    fine-tune) is a note, not an error. Raises InputError, UsageError, WorkError.
+    """
+    entry = public_entry(name)
+    source = entry.source
+    assert source is not None
+    main = path / source.files[0].base if path.is_dir() else path
+    command = f"omnitalk weights import {shlex.quote(str(path))} --as {name}"
+    check_licences([entry], accepted, command)
+    files = {source.files[0].base: main}
+    files |= {file.base: main.with_name(file.base) for file in source.files[1:]}
+    for base, file in files.items():
+        if not file.is_file():
+            beside = "" if file == main else f"; {name} needs {base} beside {main.name}"
+            raise InputError(f"{file}: no such file{beside}")
+    size = sum(file.stat().st_size for file in files.values())
+    check_space(weights_folder(), size, name)
+    with only_one(entry, note):
+        if (weights_folder() / name).exists() and not overwrite:
+            raise UsageError(f"{weights_folder() / name}: exists already; use --overwrite")
+        facts = [
+            FileFacts(name=base, size=file.stat().st_size, sha256=sha256(file))
+            for base, file in files.items()
+        ]
+        for known, fact in zip(source.files, facts, strict=True):
+            if known.sha256 is not None and known.sha256 != fact.sha256:
+                note(f"{fact.name} is not the public one of {source.page}; taken as your own")
+        origin = Origin(
+            origin="import",
+            source=str(main.resolve()),
+            revision="",
+            commit="",
+            accepted=accepted_licence(entry, accepted),
+            fetched=tuple(facts),
+        )
+        install(entry, files, origin, overwrite=overwrite, progress=progress)
+    return look_at(entry)
+
+
+def verify(names: Sequence[str], *, progress: Progress = silent) -> tuple[Verified, ...]:
+    """Hashes the files of installed weights again: those of ``names``, or all public ones.
+
+    Raises UsageError for unknown names, SetupError for named ones that are not installed.
+    """
+    wanted = [catalog().entry(name) for name in dict.fromkeys(names)]
+    if not names:
+        wanted = [item for item in catalog().entries if not item.embedded]
+    found: list[Verified] = []
+    for number, entry in enumerate(wanted):
+        state = look_at(entry)
+        if state.path is not None:
+            found += _compare(state)
+        elif names:
+            raise SetupError(f"{entry.name} is not installed; {entry.how_to_get}")
+        progress("verifying", number + 1, len(wanted))
+    return tuple(found)
+
+
+def remove(names: Sequence[str], note: Note = lambda text: None) -> tuple[Installed, ...]:
+    """Deletes installed public weights, and what pulls of them left behind; returns what was there.
+
+    Raises UsageError for unknown and for embedded ones, before anything is deleted.
+    """
+    wanted = [public_entry(name) for name in dict.fromkeys(names)]
+    gone = []
+    for entry in wanted:
+        with only_one(entry, note):
+            gone.append(look_at(entry))
+            _delete(entry)
+    return tuple(gone)
+
+
+def _delete(entry: Entry) -> None:
+    folder = weights_folder()
+    for path in (folder / entry.name, folder / ".staging" / entry.name):
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
+def _compare(state: Installed) -> list[Verified]:
+    name, receipt = state.entry.name, state.receipt
+    assert state.path is not None
+    if state.problem:
+        return [Verified(name=name, file=state.path.name, state="differs", why=state.problem)]
+    if receipt is None:
+        why = "comes with omnitalk" if state.entry.embedded else "was put there without a receipt"
+        return [Verified(name=name, file=state.path.name, state="unknown", why=why)]
+    found = []
+    for file in receipt.installed:
+        path = state.path.with_name(file.name)
+        if not path.is_file():
+            result = Verified(name=name, file=file.name, state="missing", why="is gone")
+        elif path.stat().st_size != file.size or sha256(path) != file.sha256:
+            result = Verified(
+                name=name, file=file.name, state="differs",
+                why="was changed since it was installed",
+            )  # fmt: skip
+        else:
+            result = Verified(name=name, file=file.name, state="ok")
+        found.append(result)
+    return found
