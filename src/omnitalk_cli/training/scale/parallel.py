@@ -145,6 +145,16 @@ class Engine:
             self._job.set_requires_gradient_sync(last)
         yield
 
+    def settle(self, work: Callable[[DualBranchDiT], Tensor]) -> None:
+        """Lets DDP find its order of buckets, by gradients of ``work`` that count for nothing.
+
+        It does so after the first backward. The order decides in which order processes are summed
+        up, and must be the same in a run that goes on as in one that never stopped.
+        """
+        if isinstance(self._job, DistributedDataParallel):
+            (self.run(work).sum() * 0.0).backward()
+            self.network.zero_grad(set_to_none=True)
+
     def clip(self, limit: float) -> Tensor:
         """Scales gradients down to the global norm ``limit``; returns the norm before."""
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit)

@@ -6,7 +6,7 @@ import functools
 import math
 import time as clock
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,9 @@ class ScaleTrainer:
             self.table.train, self.normalisation, config, patch=self._patch,
             pin=self.world.device.type == "cuda",
         )  # fmt: skip
+        (slot, *_), _ = self.order.update(tally.position, 1)
+        first = maker(0, replace(slot, clips=slot.clips[:1])).to(self.world.device)
+        self.engine.settle(functools.partial(loss_sums, batch=first, config=config.loss))
         place = {"rank": self.world.rank, "world": self.world.size}
         with (
             stop_requests() as request,
