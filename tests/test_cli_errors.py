@@ -148,7 +148,7 @@ generate.get_reference = get_reference
 generate.read_script = lambda source, language: None
 from types import SimpleNamespace
 
-speech = SimpleNamespace(model=SimpleNamespace(name="tiny", why=""))
+speech = SimpleNamespace(model=SimpleNamespace(name="tiny", why=""), prompted=None)
 generate.speech_settings, generate.video_options = lambda **options: speech, lambda **options: None
 app.main()
 """

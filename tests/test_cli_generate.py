@@ -28,7 +28,7 @@ PERFORMANCE = Performance(
     settings={"seed": 7, "model": "tiny"},
 )
 
-SPEECH = SimpleNamespace(model=SimpleNamespace(name="tiny", why=""))
+SPEECH = SimpleNamespace(model=SimpleNamespace(name="tiny", why=""), prompted=None)
 
 
 @pytest.fixture
@@ -81,6 +81,7 @@ def test_generate_passes_each_stage_what_was_given(calls: dict[str, Any], tmp_pa
     assert calls["video"][1] == {
         "overwrite": True,
         "device": "cpu",
+        "dtype": "auto",
         "options": {
             "fps": 30,
             "gaze": 0,

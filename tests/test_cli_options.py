@@ -18,7 +18,7 @@ SCRIPT = Script(
     segments=(Segment(text="Hello there.", pause_after=0.5),), language="en", source_sha256="0"
 )
 
-SPEECH = SimpleNamespace(model=SimpleNamespace(name="tiny", why=""))
+SPEECH = SimpleNamespace(model=SimpleNamespace(name="tiny", why=""), prompted=None)
 
 
 @pytest.fixture

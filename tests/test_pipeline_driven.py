@@ -298,7 +298,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         segments=(), settings={"seed": 7, "audio": "talk.wav"},
     )  # fmt: skip
 
-    speech = SimpleNamespace(model=SimpleNamespace(name="tiny", why=""))
+    speech = SimpleNamespace(model=SimpleNamespace(name="tiny", why=""), prompted=None)
 
     def follow_(reference: Any, recording: Recording, settings: Any, **more: Any) -> Performance:
         kept["follow"] = (reference, recording, settings is speech)

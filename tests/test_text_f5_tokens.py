@@ -49,6 +49,8 @@ def test_the_table_is_read_line_by_line(tmp_path: Path) -> None:
     vocabulary = F5Vocabulary.read(path)
     assert vocabulary.tokens == (" ", "a", "\u2028", "b") and len(vocabulary) == 5
     assert vocabulary.encode(["b", "unknown", " "]) == [4, 1, 1]
+    path.write_bytes(b" \r\na\r\nb\r\n")
+    assert F5Vocabulary.read(path).tokens == (" ", "a", "b")
 
 
 @pytest.mark.parametrize("content", [b"a\nb\n", b"\xff\xfe\n", b""])

@@ -93,6 +93,13 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     assert tuple(checkpoint.extras["tokens"]) == f5_layout.TOKENS
 
 
+def test_the_mel_of_bigvgan_is_remembered(tmp_path: Path) -> None:
+    path = f5_layout.publish(tmp_path, f5_layout.tensors(), kind="pt")
+    target = tmp_path / "ours.safetensors"
+    f5_tts.convert_v0_bigvgan(path, {"vocab.txt": tmp_path / "vocab.txt"}, target)
+    assert load_checkpoint(target, device="cpu", dtype=torch.float32).extras["mel"] == "bigvgan"
+
+
 def test_it_is_the_audio_branch_of_the_whole_network(tmp_path: Path) -> None:
     """In the paper's network, with its extra blocks closed, the same weights say the same."""
     found = imported(tmp_path, first=False).model

@@ -33,20 +33,21 @@ class Fingerprints:
 
     def _made_by(self, job: Job) -> dict[str, str]:
         """The program's version, and the hashes of the weights."""
-        from omnitalk_cli.pipeline.models import AUTO, candidates
+        from omnitalk_cli.pipeline.models import EMBEDDED, candidates
         from omnitalk_cli.pipeline.reference import EXTRACTOR_VERSION
+        from omnitalk_cli.speech.vocoders import AUTO, find_vocoder, settle_vocoder
 
-        names = set(candidates(str(job.options.get("model") or AUTO)))
-        vocoder = str(job.options.get("vocoder") or "source")
-        if vocoder != "source":
-            names.add("vocoder" if vocoder == "vocos" else vocoder)
+        model = str(job.options.get("model") or AUTO)
+        used = list(candidates(model))
+        vocoder = find_vocoder(
+            settle_vocoder(str(job.options.get("vocoder") or AUTO), joint=model == EMBEDDED)
+        )
+        if vocoder is not None:
+            used.append(str(vocoder))
         return {
             "omnitalk": __version__,
             "extractor": str(EXTRACTOR_VERSION),
-            **{
-                f"weights {number}": self._weights_of(name)
-                for number, name in enumerate(sorted(names))
-            },
+            **{f"weights {number}": self._weights_of(name) for number, name in enumerate(used)},
         }
 
     def _weights_of(self, name: str) -> str:

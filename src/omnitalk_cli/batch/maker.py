@@ -142,9 +142,12 @@ class RowMaker:
             options={name: given[name] for name in _SPEECH if name in given},
         )
         apart = {*_REFERENCE, *_SPEECH, *_APART} - {"size"}
+        if settings.prompted is not None:
+            apart.add("vocoder")  # it speaks; the video takes its sound as it is
         production_options = request.video_options(
             overwrite=True,
             device=settings.device,
+            dtype=given.get("dtype", "auto"),
             options={
                 "workers": self._settings.threads,
                 **request.given(ffmpeg=self._settings.ffmpeg),

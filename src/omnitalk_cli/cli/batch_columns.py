@@ -125,7 +125,12 @@ def _model(value: str, base: Path) -> str:
 
 
 def _vocoder(value: str, base: Path) -> str:
-    return value if value in ("source", "vocos") else _weights(value, base)
+    from omnitalk_cli.speech.vocoders import AUTO, VOCODERS, find_vocoder
+
+    chosen = value if value in (AUTO, *VOCODERS) else _file_or_word(value, base)
+    if chosen != AUTO:
+        find_vocoder(chosen)
+    return chosen
 
 
 def _background(value: str, base: Path) -> str:

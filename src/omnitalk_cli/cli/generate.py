@@ -124,17 +124,6 @@ def generate(
             cfg_face=cfg_face,
             schedule=schedule, solver=solver, speed=speed, duration=duration,
         )  # fmt: skip
-        video = given(
-            fps=fps, view=view, size=size, background=background, crf=crf, codec=codec,
-            label_profile=label_profile, visible_mark=visible_mark,
-            visible_position=visible_position, visible_size=visible_size,
-            visible_opacity=visible_opacity, visible_font=visible_font, producer=producer,
-            ffmpeg=ffmpeg, head_motion=head_motion,
-            expression=expression, gaze=gaze, blink_rate=blink_rate,
-            look_at_camera=look_at_camera, workers=workers, vocoder=vocoder,
-            renderer=renderer, sign_cert=sign_cert, sign_key=sign_key,
-            timestamp_url=timestamp_url,
-        )  # fmt: skip
         speech["seed"] = choose_seed(seed)
         settings = speech_settings(
             model=model, device=device, dtype=dtype, vocoder=vocoder, options=speech,
@@ -143,7 +132,18 @@ def generate(
         model = settings.model.name
         if settings.model.why:
             console.note(f"model {model}: {settings.model.why}")
-        production = video_options(overwrite=overwrite, device=device, options=video)
+        video = given(
+            fps=fps, view=view, size=size, background=background, crf=crf, codec=codec,
+            label_profile=label_profile, visible_mark=visible_mark,
+            visible_position=visible_position, visible_size=visible_size,
+            visible_opacity=visible_opacity, visible_font=visible_font, producer=producer,
+            ffmpeg=ffmpeg, head_motion=head_motion,
+            expression=expression, gaze=gaze, blink_rate=blink_rate,
+            look_at_camera=look_at_camera, workers=workers,
+            vocoder=None if settings.prompted else vocoder, renderer=renderer,
+            sign_cert=sign_cert, sign_key=sign_key, timestamp_url=timestamp_url,
+        )  # fmt: skip
+        production = video_options(overwrite=overwrite, device=device, dtype=dtype, options=video)
         if dry_run:
             seed = speech.pop("seed")
             everything = {

@@ -294,7 +294,8 @@ Vocoder = Annotated[
     str | None,
     option(
         "--vocoder",
-        text="What makes sound of the mel: source (no weights), vocos (embedded) or a file.",
+        text="What makes sound of the mel: source (no weights), vocoder (embedded), vocos or "
+        "bigvgan (public weights) or a file of weights; auto takes what suits the model.",
         panel=VIDEO,
         metavar="NAME|FILE",
     ),

@@ -44,7 +44,6 @@ from omnitalk_cli.evaluation.virtual import (
     read_sentences,
     virtual_reference,
 )
-from omnitalk_cli.pipeline.production import load_vocoder
 from omnitalk_cli.pipeline.synthesis import (
     SpeechMotionModel,
     SynthesisOptions,
@@ -52,6 +51,7 @@ from omnitalk_cli.pipeline.synthesis import (
 )
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.speech.mel import log_mel
+from omnitalk_cli.speech.vocoders import open_vocoder
 from omnitalk_cli.types import SAMPLE_RATE, Reference
 from omnitalk_cli.weights import store
 
@@ -231,7 +231,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     settings = SynthesisOptions(**chosen)
     model = load_model(options.model, device="cpu", dtype=torch.float32)
     listeners = Listeners(
-        vocoder=load_vocoder(options.vocoder),
+        vocoder=open_vocoder(options.vocoder),
         judge=Judge.load(options.judge),
         recogniser=Recogniser(),
         speaker=SpeakerJudge(),

@@ -27,9 +27,9 @@ from omnitalk_cli.errors import InputError, OmnitalkError
 from omnitalk_cli.evaluation.recogniser import Recogniser, spelled, word_errors
 from omnitalk_cli.evaluation.speech import mel_l1, pitch_track
 from omnitalk_cli.media.decode import decode_audio
-from omnitalk_cli.pipeline.production import load_vocoder
 from omnitalk_cli.speech.mel import N_FFT, log_mel
 from omnitalk_cli.speech.vocoder import refine
+from omnitalk_cli.speech.vocoders import mel_of, open_vocoder
 from omnitalk_cli.types import HOP, SAMPLE_RATE, Float
 
 STFT_SIZES = (256, 512, 1024, 2048)
@@ -37,7 +37,7 @@ _SOUNDS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
 _RECORDING = "recording"
 _GRIFFIN_LIM = "griffin-lim"
 
-Synthesis = Callable[[Tensor], Tensor]  # log-mel [1,T,100] to audio [1,(T-1)*256]
+Synthesis = Callable[[Tensor], Tensor]  # log-mel [1,T,100] to audio [1,S]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +156,11 @@ def griffin_lim(mel: Tensor, *, rounds: int = 32, seed: int = 0) -> Tensor:
 
 
 def copy_of(recording: Float, synthesis: Synthesis) -> tuple[Float, float]:
-    """Audio of the recording's mel, and the CPU time that it took over the time it lasts."""
-    mel = log_mel(torch.from_numpy(recording))[None]
+    """Audio of the recording's mel, and the CPU time that it took over the time it lasts.
+
+    A vocoder gets the kind of mel that it reads, a mere function the usual one.
+    """
+    mel = log_mel(torch.from_numpy(recording), getattr(synthesis, "mel", "vocos"))[None]
     begin = time.process_time()
     with torch.inference_mode():
         audio = synthesis(mel)[0].numpy()
@@ -244,7 +247,7 @@ def main() -> None:
     try:
         found = find_recordings(chosen.recordings)
         vocoders: dict[str, Synthesis] = {_GRIFFIN_LIM: griffin_lim}
-        vocoders |= {name: load_vocoder(name) for name in chosen.vocoder}
+        vocoders |= {name: open_vocoder(name, mel=mel_of(name)) for name in chosen.vocoder}
         rows = measure(
             dict(list(found.items())[: chosen.limit]),
             vocoders,

@@ -64,6 +64,7 @@ def diagnose(*, ffmpeg: str | None = None) -> Diagnosis:
             *_device(),
             *_ffmpeg(ffmpeg),
             *_weights(),
+            *_models(),
             _speech_recognition(),
             _folder("cache folder", cache_folder()),
             _marks(),
@@ -175,6 +176,32 @@ def _public(item: store.Installed) -> Check:
             remedy=entry.how_to_get,
         )  # fmt: skip
     return Check(name=name, state="ok", found=f"{size_words(item.size)}, {licence}, {entry.about}")
+
+
+def _models() -> Iterator[Check]:
+    """What ``--model auto`` and ``--vocoder auto`` take."""
+    from omnitalk_cli.pipeline.devices import choose_device
+    from omnitalk_cli.pipeline.models import choose_model
+    from omnitalk_cli.speech.vocoders import choose_vocoder
+
+    for language, name in (("en", "English"), ("zh", "Chinese")):
+        try:
+            chosen = choose_model("auto", device=choose_device("auto"), language=language)
+            if chosen.kind == "joint" and language not in chosen.languages:
+                yield Check(
+                    name=f"speaks {name}", state="optional", found="no model that does",
+                    remedy="omnitalk weights pull --profile voice --accept-license CC-BY-NC-4.0",
+                )  # fmt: skip
+                continue
+            vocoder = choose_vocoder(chosen.mel, joint=chosen.kind == "joint")
+        except (SetupError, InputError, ImportError, OSError) as error:
+            yield Check(name=f"speaks {name}", state="optional", found=str(error))
+            continue
+        why = f": {chosen.why}" if chosen.why else ""
+        yield Check(
+            name=f"speaks {name}", state="ok",
+            found=f"with {chosen.name} through the vocoder {vocoder}{why}",
+        )  # fmt: skip
 
 
 def _speech_recognition() -> Check:

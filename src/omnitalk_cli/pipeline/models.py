@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from omnitalk_cli.errors import InputError, SetupError
 from omnitalk_cli.weights.store import find_weights, read_header
 
+if TYPE_CHECKING:
+    from omnitalk_cli.speech.mel import MelKind
+
 AUTO = "auto"
 EMBEDDED = "tiny"
 # Installed voices that ``auto`` takes, the best first.
-VOICES = ("f5-tts", "f5-tts-v0")
+VOICES = ("f5-tts", "f5-tts-v0", "f5-tts-bigvgan")
 
 Kind = Literal["joint", "prompted"]
 
@@ -25,12 +28,15 @@ Kind = Literal["joint", "prompted"]
 @dataclass(frozen=True, kw_only=True)
 class ChosenModel:
     """A model by its name (or file), where it lies, its kind, the ``family`` that its file names
-    (``f5-tts`` …, or ""), and why it was taken ("": asked for, or the only one)."""
+    (``f5-tts`` …, or ""), the languages and the mel that it speaks in, and why it was taken ("":
+    asked for, or the only one)."""
 
     name: str
     path: Path
     kind: Kind
     family: str
+    languages: tuple[str, ...] = ()
+    mel: MelKind = "vocos"
     why: str = ""
 
 
@@ -46,7 +52,7 @@ def choose_model(name: str, *, device: str, language: str | None) -> ChosenModel
     voice = _installed_voice() if language is not None else None
     if voice is None:
         return _chosen(EMBEDDED, "")
-    if language not in _languages(find_weights(EMBEDDED)):
+    if language not in _chosen(EMBEDDED, "").languages:
         return _chosen(voice, f"the embedded model does not speak {language}")
     if device.startswith("cuda"):
         return _chosen(voice, "the best voice that is installed")
@@ -72,6 +78,8 @@ def _chosen(name: str, why: str) -> ChosenModel:
         path=path,
         kind="joint" if extras["vocabulary"] == "phones" else "prompted",
         family=str(extras.get("family", "")),
+        languages=tuple(extras.get("languages", ())),
+        mel=extras.get("mel", "vocos"),
         why=why,
     )
 
@@ -84,10 +92,6 @@ def _installed_voice() -> str | None:
             continue
         return name
     return None
-
-
-def _languages(path: Path) -> list[str]:
-    return [str(language) for language in _extras(path).get("languages", ())]
 
 
 def _extras(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from omnitalk_cli.pipeline.prompted import PromptedOptions, speak
 from omnitalk_cli.pipeline.synthesis import SynthesisOptions, synthesise
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.speech.loudness import usual_loudness
+from omnitalk_cli.speech.vocoders import settle_vocoder
 from omnitalk_cli.types import Performance, Reference, Script
 
 if TYPE_CHECKING:
@@ -95,14 +96,17 @@ def perform(
             f"{settings.model.name} makes speech; for recorded speech leave --model out"
         )
     voice = workshop.prompted(settings.model, device=device, dtype=dtype)
-    vocoder = workshop.vocoder(settings.vocoder)
+    vocoder = workshop.vocoder(
+        settle_vocoder(settings.vocoder, mel=voice.mel, joint=False, notes=notes), mel=voice.mel,
+        device=device, dtype=torch.float32,
+    )  # fmt: skip
     speech = speak(reference, spoken, voice, settings.prompted, vocoder, progress=progress)
     sound = usual_loudness(speech.sound)
     mel = recording_mel(sound)
     facts: dict[str, Any] = asdict(settings.prompted) | {
         "model": voice.name,
         "model_sha256": voice.sha256,
-        "vocoder": settings.vocoder,
+        "vocoder": vocoder.name,
         "version": __version__,
         "reference_sha256": reference.source_sha256,
         "script_sha256": spoken.source_sha256,

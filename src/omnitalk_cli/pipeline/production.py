@@ -23,7 +23,7 @@ from omnitalk_cli.media.ffmpeg import find_ffmpeg
 from omnitalk_cli.media.files import check_writable
 from omnitalk_cli.media.rates import exact_rate
 from omnitalk_cli.pipeline.controls import Controls, control, lens_direction
-from omnitalk_cli.pipeline.devices import choose_device
+from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
 from omnitalk_cli.pipeline.framing import Frame, Framing, View, frame_of
 from omnitalk_cli.pipeline.marking import LAYERS, Marking, choose_identity
 from omnitalk_cli.pipeline.synthesis import resample_codes
@@ -39,11 +39,9 @@ from omnitalk_cli.provenance.labels import (
 from omnitalk_cli.provenance.visible import Position, VisibleMark
 from omnitalk_cli.render.renderers import check_renderer
 from omnitalk_cli.speech.loudness import usual_loudness
-from omnitalk_cli.speech.source import SourceVocoder
 from omnitalk_cli.speech.vocoder import Vocoder
-from omnitalk_cli.speech.vocoder import load_vocoder as load_vocos
+from omnitalk_cli.speech.vocoders import AUTO, settle_vocoder
 from omnitalk_cli.types import MEL_RATE, SAMPLE_RATE, Float, Performance, Reference, Take
-from omnitalk_cli.weights import store
 
 _CHUNK_FRAMES = 512
 
@@ -55,8 +53,10 @@ class ProductionOptions:
 
     ``visible_mark`` … ``producer`` are as in ``labels.LabelOptions``. ``sign_cert`` and
     ``sign_key`` are PEM files of whoever signs (None: an identity of this user's own);
-    ``timestamp_url`` asks a server for the time. ``vocoder`` is ``source`` (needs no weights),
-    ``vocos`` (the embedded network) or a file of Vocos weights. ``renderer`` is a name of
+    ``timestamp_url`` asks a server for the time. ``vocoder`` is a name of ``vocoders.VOCODERS``, a
+    file or ``auto`` (``vocoders.choose_vocoder``) and makes the sound of performances that lack it;
+    ``dtype`` is the format of its inner layers on a GPU (``auto``: float32, as it is a small part
+    of the work). ``renderer`` is a name of
     ``renderers.RENDERERS`` or ``auto``: what suits ``device`` (as in ``devices.choose_device``).
     """
 
@@ -76,7 +76,8 @@ class ProductionOptions:
     sign_cert: Path | None = None
     sign_key: Path | None = None
     timestamp_url: str | None = None
-    vocoder: str = "source"
+    vocoder: str = AUTO
+    dtype: str = "auto"
     renderer: str = "auto"
     device: str = "auto"
     head_motion: float = 1.0
@@ -150,7 +151,13 @@ def produce(
     begin = time.monotonic()
     audio = performance.sound
     if audio is None:
-        audio = vocode(performance, workshop.vocoder(options.vocoder), progress=progress)
+        vocoder = workshop.vocoder(
+            settle_vocoder(options.vocoder, notes=notes), mel="vocos", device=device,
+            dtype=choose_dtype("float32" if options.dtype == "auto" else options.dtype, device),
+        )  # fmt: skip
+        audio = vocode(performance, vocoder, progress=progress)
+    elif options.vocoder != AUTO:
+        notes(f"the speech is there already; --vocoder {options.vocoder} has nothing to do")
     timings["vocoder"] = time.monotonic() - begin
 
     begin = time.monotonic()
@@ -228,19 +235,12 @@ def produce(
     )
 
 
-def load_vocoder(name: str) -> Vocoder:
-    """The vocoder of ``ProductionOptions.vocoder``. Raises SetupError without its weights."""
-    if name == "source":
-        return SourceVocoder()
-    return load_vocos(store.find_weights("vocoder" if name == "vocos" else name))
-
-
 def vocode(performance: Performance, vocoder: Vocoder, *, progress: Progress = silent) -> Float:
     """Speech ``[S]`` at 24 kHz of a performance, at a usual loudness."""
     mel = torch.from_numpy(np.ascontiguousarray(performance.mel, dtype=np.float32))
     pieces = []
     for piece in vocoder.decode_stream(mel.split(_CHUNK_FRAMES)):
-        pieces.append(piece.numpy())
+        pieces.append(piece.float().cpu().numpy())
         progress("vocoder", sum(map(len, pieces)) / SAMPLE_RATE, performance.seconds)
     return usual_loudness(np.concatenate(pieces))
 

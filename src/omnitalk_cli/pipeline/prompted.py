@@ -33,7 +33,7 @@ from omnitalk_cli.face.codes import CODE_COUNT, EXPRESSION
 from omnitalk_cli.pipeline.chunks import FADE_FRAMES, Chunk, chunks_of, join
 from omnitalk_cli.pipeline.synthesis import resample_codes
 from omnitalk_cli.progress import Progress, silent
-from omnitalk_cli.speech.mel import log_mel
+from omnitalk_cli.speech.mel import MelKind, log_mel
 from omnitalk_cli.speech.vocoder import Vocoder
 from omnitalk_cli.text.f5_tokens import F5Vocabulary, script_tokens, spoken_bytes
 from omnitalk_cli.types import (
@@ -106,7 +106,7 @@ class PromptedModel:
     normalisation: Normalisation
     vocabulary: F5Vocabulary
     languages: tuple[str, ...]
-    mel: str
+    mel: MelKind
     name: str
     sha256: str
 
@@ -156,7 +156,7 @@ def load_prompted(path: Path, *, name: str, device: str, dtype: torch.dtype) -> 
         normalisation=checkpoint.normalisation,
         vocabulary=F5Vocabulary(tuple(extras["tokens"])),
         languages=tuple(extras["languages"]),
-        mel=str(extras.get("mel", "vocos")),
+        mel=extras.get("mel", "vocos"),
         name=name,
         sha256=store.sha256(path),
     )
@@ -195,7 +195,9 @@ def speak(
             motions.append(np.zeros((0, CODE_COUNT if model.moves else 0), np.float32))
             continue
         mel, codes = _infill(prompt, chunk, frames, model, options, generator, stepped)
-        sounds.append(np.concatenate([p.numpy() for p in vocoder.decode_stream([mel])]))
+        sounds.append(
+            np.concatenate([p.float().cpu().numpy() for p in vocoder.decode_stream([mel])])
+        )
         motions.append(codes)
     progress("speech", len(chunks), len(chunks))
     joined = join(chunks, sounds, motions)
@@ -224,7 +226,7 @@ def prompt_of(reference: Reference, model: PromptedModel) -> Prompt:
     if end - start < _SHORTEST_REFERENCE * SAMPLE_RATE:
         raise InputError(f"{reference.source_name}: hardly anything is heard in it")
     part = np.pad(voice[start:end] * gain, (0, round(_END_SECONDS * SAMPLE_RATE)))
-    mel = log_mel(torch.from_numpy(part))
+    mel = log_mel(torch.from_numpy(part), kind=model.mel)
     times = start / SAMPLE_RATE + np.arange(len(mel)) / MEL_RATE
     codes = torch.from_numpy(resample_codes(reference.codes, reference.fps, times))
     n = model.normalisation

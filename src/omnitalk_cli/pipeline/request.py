@@ -81,37 +81,46 @@ def speech_settings(
     from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
     from omnitalk_cli.pipeline.models import choose_model
     from omnitalk_cli.pipeline.performing import SpeechSettings
+    from omnitalk_cli.speech.vocoders import AUTO, settle_vocoder
 
     where = choose_device(device)
     chosen = choose_model(model, device=where, language=language)
     if dtype == "auto" and where.startswith("cuda") and chosen.family == "f5-tts":
         dtype = "float16"  # as its authors run it
-    return SpeechSettings.of(
-        chosen, device=where, dtype=choose_dtype(dtype, where), vocoder=vocoder or "auto",
+    settings = SpeechSettings.of(
+        chosen, device=where, dtype=choose_dtype(dtype, where), vocoder=vocoder or AUTO,
         options=options,
     )  # fmt: skip
+    if settings.prompted is not None:
+        settle_vocoder(settings.vocoder, mel=chosen.mel, joint=False)
+    return settings
 
 
 def video_options(
-    *, overwrite: bool, options: dict[str, Any], device: str = "auto"
+    *,
+    overwrite: bool,
+    options: dict[str, Any],
+    device: str = "auto",
+    dtype: str = "auto",
 ) -> ProductionOptions:
     """ProductionOptions, with everything checked that production needs.
 
-    Raises UsageError for values that do not fit, InputError for an unusable certificate,
-    SetupError without ffmpeg, the vocoder, the device or a place for keys and ledger.
+    Raises UsageError for values that do not fit, InputError for an unusable certificate or vocoder
+    file, SetupError without ffmpeg, the vocoder, the device or a place for keys and ledger.
     """
     from omnitalk_cli.media.ffmpeg import find_ffmpeg
-    from omnitalk_cli.pipeline.devices import choose_device
+    from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
     from omnitalk_cli.pipeline.marking import check_marking
     from omnitalk_cli.pipeline.production import ProductionOptions
-    from omnitalk_cli.weights.store import find_weights
+    from omnitalk_cli.speech.vocoders import settle_vocoder
 
     where = choose_device(device)
-    chosen = ProductionOptions(**options, device=where, overwrite=overwrite)
+    if dtype != "auto":
+        choose_dtype(dtype, where)
+    chosen = ProductionOptions(**options, device=where, dtype=dtype, overwrite=overwrite)
     find_ffmpeg(chosen.ffmpeg)
     check_marking(chosen.sign_cert, chosen.sign_key, chosen.timestamp_url)
-    if chosen.vocoder != "source":
-        find_weights("vocoder" if chosen.vocoder == "vocos" else chosen.vocoder)
+    settle_vocoder(chosen.vocoder)
     return chosen
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from omnitalk_cli.pipeline.prompted import PromptedModel
     from omnitalk_cli.pipeline.synthesis import SpeechMotionModel
     from omnitalk_cli.render.base import Renderer
+    from omnitalk_cli.speech.mel import MelKind
     from omnitalk_cli.speech.vocoder import Vocoder
     from omnitalk_cli.types import Reference
 
@@ -103,11 +104,14 @@ class Workshop:
             lambda: load_prompted(chosen.path, name=chosen.name, device=device, dtype=dtype),
         )
 
-    def vocoder(self, name: str) -> Vocoder:
-        """The vocoder ``name``; raises what ``load_vocoder`` raises."""
-        from omnitalk_cli.pipeline.production import load_vocoder
+    def vocoder(self, name: str, *, mel: MelKind, device: str, dtype: torch.dtype) -> Vocoder:
+        """The vocoder ``name`` for ``mel``; raises what ``open_vocoder`` raises."""
+        from omnitalk_cli.speech.vocoders import open_vocoder
 
-        return self._vocoders.get(name, lambda: load_vocoder(name))
+        return self._vocoders.get(
+            (name, mel, device, dtype),
+            lambda: open_vocoder(name, mel=mel, device=device, dtype=dtype),
+        )
 
     def reference(
         self,

@@ -17,8 +17,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnitalk_cli.speech.mel import LOG_FLOOR, N_FFT, mel_filterbank
-from omnitalk_cli.speech.vocoder import CHUNK_FRAMES, frames_of, overlapped, refine
+from omnitalk_cli.speech.mel import LOG_FLOOR, N_FFT, MelKind, mel_filterbank
+from omnitalk_cli.speech.streaming import Streaming
+from omnitalk_cli.speech.vocoder import frames_of, overlapped, refine
 from omnitalk_cli.types import HOP, MEL_BINS, SAMPLE_RATE
 
 _SMOOTH = 2  # frames on either side that the medians of the pitch track look at
@@ -82,75 +83,66 @@ def pitch_of_mel(mel: Tensor, config: SourceConfig) -> tuple[Tensor, Tensor]:
     return SAMPLE_RATE / period, top.clamp(0.0, 1.0)
 
 
-class SourceVocoder:
+class SourceVocoder(Streaming):
     """Meets ``vocoder.Vocoder``; runs where its mel is, in float32."""
+
+    name = "source"
+    mel: MelKind = "vocos"
+    least_frames = 3
 
     def __init__(self, config: SourceConfig | None = None) -> None:
         self.config = config or SourceConfig()
 
     @property
-    def sample_rate(self) -> int:
-        """24 000."""
-        return SAMPLE_RATE
+    def context(self) -> int:
+        """As its config has it."""
+        return self.config.context
 
     @torch.inference_mode()
     def __call__(self, mel: Tensor) -> Tensor:
         """Log-mel [B,T,100] to audio [B,(T-1)*256]. Raises ValueError for other shapes, T < 3."""
-        if mel.ndim != 3 or mel.shape[-1] != MEL_BINS or mel.shape[1] < 3:
+        if mel.ndim != 3 or mel.shape[-1] != MEL_BINS or mel.shape[1] < self.least_frames:
             raise ValueError(f"mel must be [B, T >= 3, {MEL_BINS}], not {list(mel.shape)}")
         sources = [_Source(self.config) for _ in mel]
         for source, row in zip(sources, mel, strict=True):
             source.extend(row, last=True)
         return self._shape(mel.float(), np.stack([source.samples for source in sources]))
 
-    @torch.inference_mode()
-    def decode_stream(
-        self, mels: Iterable[Tensor], *, chunk: int = CHUNK_FRAMES
-    ) -> Iterator[Tensor]:
-        """Pieces of one log-mel ([t,100] or [1,t,100]) to pieces of audio, in flat memory.
+    def _frames(self, mels: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Pieces of one mel ([t,100] or [1,t,100]) with the source beside: [t,868] or [1,t,868].
 
-        Together the same as one call, up to rounding: pitch phase and noise run on from piece
-        to piece. Raises ValueError when all pieces together have fewer than three frames.
+        Every frame is followed by the source's 3 x 256 samples up to the next one, the last by
+        zeros. Pitch phase and noise run on from piece to piece, two frames behind the mel.
         """
-        if chunk < 1:
-            raise ValueError("chunk must be at least one frame")
-        context = self.config.context
         source = _Source(self.config)
-        buffer: Tensor | None = None
-        base, done, flat = 0, 0, True
+        waiting: Tensor | None = None  # frames whose source is not yet known
+        flat = True
 
-        def samples(stop: int) -> Tensor:
-            assert buffer is not None
-            end = min(done + chunk + context, base + buffer.shape[0]) - base
-            audio = self._shape(buffer[None, :end], source.samples[None, :, : (end - 1) * HOP])
-            audio = audio[:, (done - base) * HOP : (stop - base) * HOP]
-            return audio[0] if flat else audio
+        def packed(frames: Tensor) -> Tensor:
+            samples = torch.from_numpy(source.take(len(frames)))
+            together = torch.cat([frames, samples.to(frames.device)], dim=-1)
+            return together if flat else together[None]
 
         for mel in mels:
             flat = mel.ndim == 2
             if mel.shape[-1] != MEL_BINS or (not flat and len(mel) != 1):
                 raise ValueError(f"one mel at a time, [t, {MEL_BINS}]: {list(mel.shape)}")
-            for piece in (mel if flat else mel[0]).float().split(chunk):
-                buffer = piece if buffer is None else torch.cat([buffer, piece])
+            for piece in (mel if flat else mel[0]).float().split(self.chunk_frames):
                 source.extend(piece, last=False)
-                while base + len(buffer) > done + chunk + context + 2 * _SMOOTH + 1:
-                    yield samples(done + chunk)
-                    done += chunk
-                    keep = max(done - context - base, 0)
-                    buffer, base = buffer[keep:], base + keep
-                    source.drop(keep * HOP)
-        frames = 0 if buffer is None else base + len(buffer)
-        if buffer is None or frames < 3:
-            raise ValueError("a vocoder needs three mel frames at least")
-        source.extend(buffer[:0], last=True)
-        while done < frames - 1:
-            stop = min(done + chunk, frames - 1)
-            yield samples(stop)
-            done = stop
+                waiting = piece if waiting is None else torch.cat([waiting, piece])
+                ready = source.samples.shape[-1] // HOP
+                if ready:
+                    yield packed(waiting[:ready])
+                    waiting = waiting[ready:]
+        if waiting is not None:
+            source.extend(waiting[:0], last=True)
+            yield packed(waiting)
 
-    def decode(self, mel: Tensor, *, chunk: int = CHUNK_FRAMES) -> Tensor:
-        """Log-mel [T,100] or [1,T,100] of any length to audio [(T-1)*256] or [1,(T-1)*256]."""
-        return torch.cat(list(self.decode_stream([mel], chunk=chunk)), dim=-1)
+    def _decoded(self, frames: Tensor) -> Tensor:
+        mel, samples = frames.split([MEL_BINS, 3 * HOP], dim=-1)
+        count = len(frames), frames.shape[1], 3, HOP
+        source = samples.reshape(count).transpose(1, 2).flatten(2)[..., :-HOP]
+        return self._shape(mel, source.cpu().numpy())
 
     def _shape(self, mel: Tensor, source: NDArray[np.float32]) -> Tensor:
         """Source [B,3,S] (pulses, noise, voicing) filtered to ``mel`` [B,T,100], then refined."""
@@ -198,9 +190,13 @@ class _Source:
         self._phase = 0.0  # in periods
         self._carry = 0.0  # share of a pulse that falls on the next sample
 
-    def drop(self, samples: int) -> None:
-        """Forget the first samples."""
-        self.samples = self.samples[:, samples:]
+    def take(self, frames: int) -> NDArray[np.float32]:
+        """The next samples, frame by frame [frames, 3 * 256], which are forgotten here; zeros
+        where there are none."""
+        samples = self.samples[:, : frames * HOP]
+        self.samples = self.samples[:, frames * HOP :]
+        padded = np.pad(samples, ((0, 0), (0, frames * HOP - samples.shape[1])))
+        return padded.reshape(3, frames, HOP).transpose(1, 0, 2).reshape(frames, 3 * HOP)
 
     def extend(self, mel: Tensor, *, last: bool) -> None:
         """Take frames [t,100]; ``last``: no more will come, go on to the end."""

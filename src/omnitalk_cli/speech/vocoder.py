@@ -8,7 +8,6 @@ network leaves audible errors, so a few rounds of ``refine`` can follow.
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import types
 from collections.abc import Iterable, Iterator
@@ -17,33 +16,41 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from omnitalk_cli.errors import SetupError
-from omnitalk_cli.speech.mel import LOG_FLOOR, N_FFT, mel_filterbank
-from omnitalk_cli.types import HOP, MEL_BINS, SAMPLE_RATE
+from omnitalk_cli.speech.mel import LOG_FLOOR, N_FFT, MelKind, mel_filterbank
+from omnitalk_cli.speech.streaming import Streaming
+from omnitalk_cli.speech.vocoder_files import load_network, save_network
+from omnitalk_cli.types import HOP, MEL_BINS
 
 FORMAT = "omnitalk-vocoder/1"
-CHUNK_FRAMES = 1024  # 11 s: long enough that the repeated context costs under 10 %
 REFINE_MOMENTUM = 0.8
 REFINE_LIMIT = 10.0  # 20 dB: what one round may change
+_WINDOW = "head.istft.window"  # a constant of the class, which need not be stored
 
 
 class Vocoder(Protocol):
-    """Turns log-mel into audio."""
+    """Turns log-mel of one kind into audio."""
+
+    @property
+    def name(self) -> str:
+        """What it is called by ``--vocoder``, or its file."""
+
+    @property
+    def mel(self) -> MelKind:
+        """The kind of ``speech.mel.log_mel`` that it reads."""
 
     @property
     def sample_rate(self) -> int:
         """Samples per second of the audio."""
 
     def __call__(self, mel: Tensor) -> Tensor:
-        """``mel`` [B,T,100] to audio [B,S], ``S = (T - 1) * 256``, about −1…1, float32."""
+        """``mel`` [B,T,100] to audio [B,samples_in(T, self.mel)], about −1…1, float32."""
 
     def decode_stream(self, mels: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Pieces of mel [B,t,100] to pieces of audio [B,s]; together the same as one call."""
+        """Pieces of mel [B,t,100] (or [t,100]) to pieces of audio; together as of one call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +98,16 @@ class VocosConfig:
         return cls(**values)
 
 
-class VocosVocoder(nn.Module):
+class VocosVocoder(Streaming, nn.Module):
     """Vocos network of any size; parameter names are those of published Vocos checkpoints."""
 
     def __init__(self, config: VocosConfig) -> None:
         super().__init__()
         models, heads = _vocos_modules()
         self.config = config
-        self.metadata: dict[str, Any] = {}
+        self.name = "vocos"
+        self.mel: MelKind = "vocos"
+        self.metadata: dict[str, str] = {}
         self.backbone = models.VocosBackbone(
             input_channels=MEL_BINS,
             dim=config.dim,
@@ -113,9 +122,9 @@ class VocosVocoder(nn.Module):
         )
 
     @property
-    def sample_rate(self) -> int:
-        """24 000."""
-        return SAMPLE_RATE
+    def context(self) -> int:
+        """As its config has it."""
+        return self.config.context
 
     def forward(self, mel: Tensor) -> Tensor:
         """Log-mel [B,T,100] to audio [B,(T-1)*256], float32.
@@ -130,48 +139,6 @@ class VocosVocoder(nn.Module):
         features = self.backbone(normal.to(weight.dtype).transpose(1, 2))
         audio = self.head(features.float())
         return refine(audio, mel.to(audio), rounds=self.config.rounds)
-
-    @torch.inference_mode()
-    def decode_stream(
-        self, mels: Iterable[Tensor], *, chunk: int = CHUNK_FRAMES
-    ) -> Iterator[Tensor]:
-        """Audio for mel that arrives in pieces, in memory that does not grow with length.
-
-        ``mels`` yields [B,t,100] (or [t,100]) pieces of any length, together [B,T,100]; the audio
-        pieces [B,s] (or [s]) join to [B,(T-1)*256], the same as ``self(whole)`` up to rounding.
-        Each piece is made of ``chunk`` frames with the network's whole context around them.
-        Raises ValueError when all pieces together have fewer than two frames.
-        """
-        if chunk < 1:
-            raise ValueError("chunk must be at least one frame")
-        context = self.config.context
-        buffer: Tensor | None = None
-        base = 0  # absolute index of the first frame in the buffer
-        done = 0  # frames whose samples have been given out
-        for mel in mels:
-            # Long pieces are taken in slices, so that the buffer stays short.
-            for piece in mel.split(chunk, dim=-2):
-                buffer = piece if buffer is None else torch.cat([buffer, piece], dim=-2)
-                while base + buffer.shape[-2] > done + chunk + context:
-                    stop = done + chunk + context - base
-                    yield self._samples(buffer[..., :stop, :], done - base, done - base + chunk)
-                    done += chunk
-                    keep = max(done - context - base, 0)
-                    buffer, base = buffer[..., keep:, :], base + keep
-        frames = 0 if buffer is None else base + buffer.shape[-2]
-        if buffer is None or frames < 2:
-            raise ValueError("a vocoder needs two mel frames at least")
-        if frames - 1 > done:
-            yield self._samples(buffer, done - base, frames - 1 - base)
-
-    def decode(self, mel: Tensor, *, chunk: int = CHUNK_FRAMES) -> Tensor:
-        """Log-mel [B,T,100] or [T,100] of any length to audio [B,(T-1)*256] or [(T-1)*256]."""
-        return torch.cat(list(self.decode_stream([mel], chunk=chunk)), dim=-1)
-
-    def _samples(self, mel: Tensor, start: int, stop: int) -> Tensor:
-        batch = mel if mel.ndim == 3 else mel[None]
-        audio = self(batch)[:, start * HOP : stop * HOP]
-        return audio if mel.ndim == 3 else audio[0]
 
 
 def refine(
@@ -255,24 +222,14 @@ def load_vocoder(
     ``rounds`` of refinement override those of the config.
     Raises SetupError when the file is missing, no vocoder or does not fit its config.
     """
-    if not path.is_file():
-        raise SetupError(f"vocoder weights not found: {path}; see `omnitalk weights list`")
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        if header.get("format") != FORMAT:
-            raise ValueError(f"format is {header.get('format')!r}, not {FORMAT!r}")
-        config = VocosConfig.from_dict(json.loads(header["config"]))
-        model = VocosVocoder(config if rounds is None else replace(config, rounds=rounds))
-        # The ISTFT window is a constant of the class and need not be stored.
-        state.setdefault("head.istft.window", model.head.istft.window)
-        model.load_state_dict(state)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise SetupError(f"{path} is no usable vocoder ({reason}); install it again") from error
-    model.metadata = {key: value for key, value in header.items() if key != "config"}
-    model.to(device).eval().requires_grad_(False)
+
+    def build(values: dict[str, Any]) -> VocosVocoder:
+        config = VocosConfig.from_dict(values)
+        return VocosVocoder(config if rounds is None else replace(config, rounds=rounds))
+
+    model, metadata = load_network(path, format=FORMAT, build=build, constants=(_WINDOW,))
+    model.metadata = metadata
+    model.to(device)
     if torch.device(device).type != "cpu":
         model.backbone.to(dtype)
     return model
@@ -286,15 +243,10 @@ def save_vocoder(
     metadata: dict[str, str] | None = None,
 ) -> None:
     """Write ``model`` whole or not at all, weights as ``dtype``, config in the metadata."""
-    state = {
-        name: value.detach().to("cpu", dtype).contiguous()
-        for name, value in model.state_dict().items()
-        if name != "head.istft.window"
-    }
-    header = {**(metadata or {}), "format": FORMAT, "config": json.dumps(asdict(model.config))}
-    part = path.with_name(path.name + ".part")
-    save_file(state, str(part), metadata=header)
-    part.replace(path)
+    save_network(
+        model, path, format=FORMAT, config=asdict(model.config), constants=(_WINDOW,),
+        dtype=dtype, metadata=metadata,
+    )  # fmt: skip
 
 
 def _vocos_modules() -> tuple[types.ModuleType, types.ModuleType]:

@@ -19,6 +19,7 @@ from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.face.codes import CODE_COUNT
+from omnitalk_cli.speech.mel import MelKind
 from omnitalk_cli.text.f5_tokens import F5Vocabulary
 from omnitalk_cli.weights.importers.tensors import read_tensors
 
@@ -68,6 +69,11 @@ def convert_v0(main: Path, companions: Mapping[str, Path], target: Path) -> None
     _convert(main, companions, target, text_mask_padding=False, rotary_heads=1)
 
 
+def convert_v0_bigvgan(main: Path, companions: Mapping[str, Path], target: Path) -> None:
+    """The first ``F5TTS_Base`` trained on the mel of BigVGAN. Raises what ``convert_v1`` raises."""
+    _convert(main, companions, target, text_mask_padding=False, rotary_heads=1, mel="bigvgan")
+
+
 def _convert(
     main: Path,
     companions: Mapping[str, Path],
@@ -75,6 +81,7 @@ def _convert(
     *,
     text_mask_padding: bool,
     rotary_heads: int | None,
+    mel: MelKind = "vocos",
 ) -> None:
     vocabulary = companions.get(VOCABULARY_FILE)
     if vocabulary is None:
@@ -102,7 +109,7 @@ def _convert(
         state=state,
         normalisation=raw_normalisation(),
         extras={
-            "family": FAMILY, "vocabulary": "f5", "tokens": list(tokens.tokens), "mel": "vocos",
+            "family": FAMILY, "vocabulary": "f5", "tokens": list(tokens.tokens), "mel": mel,
             "languages": ["en", "zh"],
         },
         dtype=state["audio.proj.weight"].dtype,

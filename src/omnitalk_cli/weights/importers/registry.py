@@ -33,6 +33,7 @@ class Importer:
 IMPORTERS: dict[str, Importer] = {
     "f5-tts": Importer(function=f"{_ROOM}.f5_tts:convert_v1"),
     "f5-tts-v0": Importer(function=f"{_ROOM}.f5_tts:convert_v0"),
+    "f5-tts-bigvgan": Importer(function=f"{_ROOM}.f5_tts:convert_v0_bigvgan"),
     "vocos": Importer(function=f"{_ROOM}.vocos:convert"),
     "bigvgan": Importer(function=f"{_ROOM}.bigvgan:convert"),
     "ctranslate2": Importer(function=f"{_ROOM}.plain:copy_ctranslate2"),
