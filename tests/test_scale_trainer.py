@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,22 @@ def test_the_journal_forgets_what_comes_after(tmp_path: Path) -> None:
     assert [row["step"] for row in rows] == [1, 2]
     journal.rewind(9)
     assert len(journal.path.read_text().splitlines()) == 2
+
+
+def test_curves_for_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(SetupError, match="train-scale"):
+        Journal(tmp_path, tensorboard=True)
+    monkeypatch.undo()
+    pytest.importorskip("tensorboard")
+    journal = Journal(tmp_path, tensorboard=True)
+    journal.write({"step": 3, "rate": 0.5, "loss": {"total": 1.0}})
+    journal.close()
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    curves = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert set(curves.Tags()["scalars"]) == {"rate", "loss/total"}
+    assert [(e.step, e.value) for e in curves.Scalars("loss/total")] == [(3, 1.0)]
 
 
 def test_missing_listeners_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Exponential moving average of the weights, kept where they are kept.
 
-Under DDP every process keeps all of it (4 bytes a weight: 3.3 GB for the paper's model), so that
+Under DDP every process keeps all of it (4 bytes a weight: 3.1 GB for the paper's model), so that
 held-out scores can be shared out; under FSDP each keeps the average of its own part.
 """
 
