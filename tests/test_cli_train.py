@@ -15,6 +15,9 @@ from omnitalk_cli.training import corpus as corpus_module
 from omnitalk_cli.training import loop
 from omnitalk_cli.training.corpus import CorpusConfig
 from omnitalk_cli.training.loop import TrainResult
+from omnitalk_cli.training.scale import run as at_scale
+from omnitalk_cli.training.scale.config import ScaleConfig
+from omnitalk_cli.training.scale.trainer import ScaleResult
 from omnitalk_cli.training.train_config import TrainConfig
 
 
@@ -78,6 +81,96 @@ def test_mistakes(folder: Path, words: str, code: int, part: str) -> None:
     result = CliRunner().invoke(app, words.split())
     assert result.exit_code == code and part in result.stderr
     assert not (folder / "new").exists() and not (folder / "run").exists()
+
+
+@pytest.fixture
+def on_clips(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A folder of clips in place of speech; the trainer keeps what it is given."""
+    kept: list[Any] = []
+
+    def train_clips(shape: DiTConfig, config: ScaleConfig, **more: Any) -> ScaleResult:
+        kept.append((shape, config, more))
+        return ScaleResult(
+            checkpoint=more["folder"] / "model.safetensors", steps=7, epochs=2, minutes=0.5,
+            hours_seen=3.0, processes=1, heldout={"total": 1.5}, interrupted=config.steps == 13,
+        )  # fmt: skip
+
+    monkeypatch.setattr(at_scale, "train_clips", train_clips)
+    (folder / "data" / "clips-00000.safetensors").write_bytes(b"x")
+    (folder / "shape.json").write_text('{"fusion": "add", "fusion_depth": 2}')
+    (folder / "vocab.txt").write_text(" \na\n")
+    return kept
+
+
+def test_clips_take_the_paper_s_trainer(folder: Path, on_clips: list[Any]) -> None:
+    words = (
+        "train data -o run --preset base --shape shape.json --vocab vocab.txt --init-audio f5-tts "
+        "--parallel fsdp --accumulate 2 --frames 6400 --checkpoint-activations --minutes 30 "
+        "--train-steps 100 --warmup-steps 5 --heldout-every 0 --dtype bfloat16 --device cpu --json"
+    )
+    answer = json.loads(CliRunner().invoke(app, words.split()).stdout)
+    ((shape, config, more),) = on_clips
+    assert shape == DiTConfig.base(fusion="add", fusion_depth=2)
+    assert config == ScaleConfig(
+        parallel="fsdp", accumulate=2, frames=6400, checkpoint_activations=True, minutes=30,
+        steps=100, warmup_steps=5, heldout_every=0, bfloat16=True,
+    )  # fmt: skip
+    assert (more["vocabulary"], more["init_audio"]) == (Path("vocab.txt"), "f5-tts")
+    assert answer["processes"] == 1 and answer["heldout"] == {"total": 1.5}
+
+
+def test_clips_need_no_budget_and_the_cpu_takes_fp32(folder: Path, on_clips: list[Any]) -> None:
+    result = CliRunner().invoke(app, "train data -o run --device cpu".split())
+    assert "7 updates, 2 epochs" in result.stdout and "held out: total 1.500" in result.stdout
+    ((shape, config, _),) = on_clips
+    assert shape == DiTConfig.tiny(text_layout="filler")
+    assert config.steps == 750_000 and not config.bfloat16 and config.learning_rate == 1e-3
+
+
+def test_only_the_first_process_answers(
+    folder: Path, on_clips: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    result = CliRunner().invoke(app, "train data -o run --device cpu --json".split())
+    assert result.exit_code == 0 and not result.stdout and not result.stderr
+
+
+def test_a_run_that_was_stopped_says_how_to_go_on(folder: Path, on_clips: list[Any]) -> None:
+    result = CliRunner().invoke(app, "train data -o run --device cpu --train-steps 13".split())
+    assert result.exit_code == 130 and "the same command goes on" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "part"),
+    [
+        ("--tokens 20", 2, "--frames"),
+        ("--dtype float16", 2, "bfloat16"),
+        ("--shape gone.json", 3, "gone.json"),
+        ("--shape text.txt", 3, "not JSON"),
+        ("--shape list.json", 3, "one object"),
+        ("--shape odd.json", 2, "depht"),
+        ("--shape bad.json", 2, "fusion"),
+        ("--vocab gone.txt", 3, "gone.txt"),
+        ("--init gone.safetensors", 3, "gone"),
+        ("--accumulate 0", 2, "--accumulate"),
+    ],
+)
+def test_mistakes_with_clips(
+    folder: Path, on_clips: list[Any], words: str, code: int, part: str
+) -> None:
+    (folder / "list.json").write_text("[1]")
+    (folder / "odd.json").write_text('{"depht": 3}')
+    (folder / "bad.json").write_text('{"fusion": "magic"}')
+    result = CliRunner().invoke(app, f"train data -o run --device cpu {words}".split())
+    assert result.exit_code == code and part in result.stderr and not on_clips
+
+
+@pytest.mark.parametrize(
+    "words", ["--accumulate 2", "--vocab text.txt", "--init-audio f5-tts", "--tensorboard"]
+)
+def test_speech_refuses_what_is_for_clips(folder: Path, words: str) -> None:
+    result = CliRunner().invoke(app, f"train data -o run --minutes 1 {words}".split())
+    assert result.exit_code == 2 and words.split()[0] in result.stderr
 
 
 def test_corpus_passes_its_configuration(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
