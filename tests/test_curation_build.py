@@ -269,24 +269,29 @@ def test_texts_come_from_transcripts(videos: Path, faces: Faces, tmp_path: Path)
 def test_words_of_recognition_are_shared_out(
     videos: Path, faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from omnitalk_cli.speech.asr import Transcript
+    from omnitalk_cli.speech.asr import Recognition, Transcript
+    from omnitalk_cli.speech.asr_models import AsrModel
     from omnitalk_cli.training.curation import texts
     from omnitalk_cli.types import Word
 
     heard: list[float] = []
 
-    def transcribe(audio: Any, model: Path, *, language: str | None) -> Transcript:
+    def transcribe(audio: Any, model: AsrModel, *, language: str | None) -> Recognition:
         heard.append(len(audio) / 16_000)
         words = [
             Word(text=f"w{k}ord{'abcdefghij'[:k]}", start=0.5 * k, end=0.5 * k + 0.3)
             for k in range(round(heard[-1] * 2))
         ]
-        return Transcript(text="", language="nl", words=tuple(words))
+        return Recognition(
+            transcript=Transcript(text="", language="nl", words=tuple(words)),
+            language_probability=1.0, dropped=(), device="cpu",
+        )  # fmt: skip
 
     monkeypatch.setattr(texts, "transcribe", transcribe)
-    model = tmp_path / "base"
-    model.mkdir()
-    (model / "model.bin").write_bytes(b"x")
+    folder = tmp_path / "base"
+    folder.mkdir()
+    (folder / "model.bin").write_bytes(b"x")
+    model = AsrModel(name="base", folder=folder)
     settings = replace(SETTINGS, allow_no_text=False)
     made = build(videos, tmp_path / "out", settings, tools=Tools(asr_model=model))
     first, second = made.fates[:2]
