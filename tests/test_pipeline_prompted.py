@@ -31,6 +31,7 @@ from omnitalk_cli.pipeline.script import read_script
 from omnitalk_cli.pipeline.workshop import Workshop
 from omnitalk_cli.speech.source import SourceVocoder
 from omnitalk_cli.text.f5_tokens import spoken_bytes
+from omnitalk_cli.text.spelling import letters
 from omnitalk_cli.types import HOP, SAMPLE_RATE, Reference, Script, Segment
 from omnitalk_cli.weights.importers import f5_tts
 from omnitalk_cli.weights.importers.f5_tts import raw_normalisation
@@ -203,11 +204,16 @@ def test_length_follows_bytes_speed_and_duration(checkpoint: Path, reference: Re
         perform(reference, script(text), settings_of(checkpoint, duration=0.4), shop())
 
 
+@pytest.mark.parametrize("vocabulary", ["f5", "letters"])
 def test_a_model_of_the_papers_kind_makes_its_own_motion(
-    tmp_path: Path, checkpoint: Path, reference: Reference
+    tmp_path: Path, checkpoint: Path, reference: Reference, vocabulary: str
 ) -> None:
     voice = load_checkpoint(checkpoint, device="cpu", dtype=torch.float32)
-    config = replace(voice.model.config, audio_only=False, single_depth=1, visual_dim=64)
+    tokens = f5_layout.TOKENS if vocabulary == "f5" else letters().tokens
+    config = replace(
+        voice.model.config, audio_only=False, single_depth=1, visual_dim=64,
+        vocabulary_size=len(tokens) + 1,
+    )  # fmt: skip
     torch.manual_seed(0)
     whole = DualBranchDiT(DiTConfig(**vars(config)))
     for parameter in whole.parameters():
@@ -215,7 +221,11 @@ def test_a_model_of_the_papers_kind_makes_its_own_motion(
     path = tmp_path / "whole.safetensors"
     save_checkpoint(
         path, config=whole.config, state=whole.state_dict(), normalisation=raw_normalisation(),
-        extras=voice.extras | {"family": "omnitalker"}, dtype=torch.float32,
+        extras={
+            "family": "omnitalker", "vocabulary": vocabulary, "tokens": list(tokens),
+            "languages": ["en"],
+        },
+        dtype=torch.float32,
     )  # fmt: skip
     performance = perform(reference, script("Hello there."), settings_of(path), shop())
     assert "motion_model" not in performance.settings
@@ -285,5 +295,5 @@ def test_weights_that_do_not_speak_are_told() -> None:
 
 def test_a_joint_model_is_not_prompted() -> None:
     path = models.find_weights("tiny")
-    with pytest.raises(InputError, match="filler tokens"):
+    with pytest.raises(InputError, match="not a model that is prompted"):
         load_prompted(path, name="tiny", device="cpu", dtype=torch.float32)

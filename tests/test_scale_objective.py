@@ -14,6 +14,7 @@ from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.dit.model import Condition, DualBranchDiT, TextInput
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.face.codes import CODE_COUNT, DEAD_NAMES
+from omnitalk_cli.text.spelling import letters
 from omnitalk_cli.training.clip_shards import write_clips
 from omnitalk_cli.training.dataset import Batch
 from omnitalk_cli.training.loss import LossConfig, flow_loss
@@ -30,7 +31,6 @@ from omnitalk_cli.training.scale.initial import (
 )
 from omnitalk_cli.training.scale.objective import loss_sums, weights
 from omnitalk_cli.training.scale.order import Slot
-from omnitalk_cli.training.scale.spelling import letters
 from omnitalk_cli.training.scale.trainer import checkpoint_blocks
 
 

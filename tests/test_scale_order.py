@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from clip_corpus import make_clip, make_corpus
 from omnitalk_cli.errors import InputError, UsageError
+from omnitalk_cli.text.spelling import letters
 from omnitalk_cli.training.clip_shards import write_clips
 from omnitalk_cli.training.scale.batches import BatchMaker, Feed
 from omnitalk_cli.training.scale.clips import FeatureReader, measure_normalisation, read_table
 from omnitalk_cli.training.scale.config import ScaleConfig
 from omnitalk_cli.training.scale.draws import draw
 from omnitalk_cli.training.scale.order import BatchOrder, Position, Slot, dealt
-from omnitalk_cli.training.scale.spelling import letters
 
 
 def order(lengths: list[int], *, frames: int = 640, seed: int = 0, most: int = 64) -> BatchOrder:

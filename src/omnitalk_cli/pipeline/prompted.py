@@ -38,7 +38,9 @@ from omnitalk_cli.pipeline.synthesis import resample_codes
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.speech.mel import MelKind, log_mel
 from omnitalk_cli.speech.vocoder import Vocoder
-from omnitalk_cli.text.f5_tokens import F5Vocabulary, script_tokens, spoken_bytes
+from omnitalk_cli.text.characters import is_han
+from omnitalk_cli.text.f5_tokens import spoken_bytes
+from omnitalk_cli.text.spelling import Spelling, spelling_of
 from omnitalk_cli.types import (
     HOP,
     MEL_BINS,
@@ -110,7 +112,7 @@ class PromptedModel:
 
     network: DualBranchDiT
     normalisation: Normalisation
-    vocabulary: F5Vocabulary
+    spelling: Spelling
     languages: tuple[str, ...]
     mel: MelKind
     name: str
@@ -156,12 +158,16 @@ def load_prompted(path: Path, *, name: str, device: str, dtype: torch.dtype) -> 
         raise SetupError("no CUDA device here; use --device cpu, or see `omnitalk doctor`")
     checkpoint = load_checkpoint(path, device=device, dtype=dtype)
     extras, config = checkpoint.extras, checkpoint.model.config
-    if config.text_layout != "filler" or config.patch != 1 or "tokens" not in extras:
+    try:
+        spelling = spelling_of(extras.get("vocabulary", ""), tuple(extras.get("tokens", ())))
+    except ValueError as error:
+        raise InputError(f"{path}: is not a model that is prompted ({error})") from error
+    if config.text_layout != "filler" or config.patch != 1:
         raise InputError(f"{path}: is not a model that takes text as filler tokens")
     return PromptedModel(
         network=checkpoint.model,
         normalisation=checkpoint.normalisation,
-        vocabulary=F5Vocabulary(tuple(extras["tokens"])),
+        spelling=spelling,
         languages=tuple(extras["languages"]),
         mel=extras.get("mel", "vocos"),
         name=name,
@@ -302,7 +308,8 @@ def _infill(
     """Log-mel ``[T, 100]`` and codes ``[T, 61]`` of a chunk (codes of a model that does not move
     are empty)."""
     weights = next(model.network.parameters())
-    ids = model.vocabulary.encode(script_tokens(prompt.text + chunk.text))
+    said = prompt.text + chunk.text
+    ids = model.spelling.encode(said, "zh" if any(map(is_han, said)) else "en")
     total = max(prompt.frames + frames, len(ids) + 1, len(prompt.mel) + 1)
     if total > _LONGEST_FRAMES:
         raise InputError(f"{total / MEL_RATE:.0f} s at once are more than {model.name} can speak")

@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 
 from omnitalk_cli.dit.checkpoint import Normalisation
 from omnitalk_cli.errors import InputError
+from omnitalk_cli.text.spelling import Spelling
 from omnitalk_cli.training.clip_shards import PATTERN, ClipFacts, clip_facts
-from omnitalk_cli.training.scale.spelling import Spelling
 from omnitalk_cli.types import MEL_BINS, MEL_RATE, Float
 
 

@@ -13,11 +13,11 @@ import torch
 from omnitalk_cli.dit.checkpoint import Normalisation, save_checkpoint
 from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.errors import UsageError
+from omnitalk_cli.text.spelling import Spelling
 from omnitalk_cli.training.scale.clips import ClipTable
 from omnitalk_cli.training.scale.config import ScaleConfig
 from omnitalk_cli.training.scale.order import Position
 from omnitalk_cli.training.scale.parallel import World, whole
-from omnitalk_cli.training.scale.spelling import Spelling
 from omnitalk_cli.training.scale.state import Parts, load_state, read_facts, save_state, states
 from omnitalk_cli.types import MEL_RATE
 

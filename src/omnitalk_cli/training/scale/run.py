@@ -10,6 +10,7 @@ from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.errors import InputError, UsageError
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.text.f5_tokens import F5Vocabulary
+from omnitalk_cli.text.spelling import Spelling, f5, letters
 from omnitalk_cli.training.scale.clips import ClipTable, read_table
 from omnitalk_cli.training.scale.config import ScaleConfig
 from omnitalk_cli.training.scale.initial import (
@@ -21,7 +22,6 @@ from omnitalk_cli.training.scale.initial import (
     with_audio,
 )
 from omnitalk_cli.training.scale.parallel import World
-from omnitalk_cli.training.scale.spelling import Spelling, f5, letters
 from omnitalk_cli.training.scale.state import states
 from omnitalk_cli.training.scale.trainer import ScaleResult, ScaleTrainer
 

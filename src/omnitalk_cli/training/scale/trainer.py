@@ -17,6 +17,7 @@ from omnitalk_cli.dit.checkpoint import Normalisation
 from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import WorkError
 from omnitalk_cli.progress import Progress, silent
+from omnitalk_cli.text.spelling import Spelling
 from omnitalk_cli.training.scale.average import Average
 from omnitalk_cli.training.scale.batches import BatchMaker, Feed, Portion
 from omnitalk_cli.training.scale.clips import ClipTable, measure_normalisation
@@ -29,7 +30,6 @@ from omnitalk_cli.training.scale.order import BatchOrder
 from omnitalk_cli.training.scale.parallel import Engine, World, blocks
 from omnitalk_cli.training.scale.scores import HeldOutLoss, generate, generation_scores
 from omnitalk_cli.training.scale.signals import StopRequest, stop_requests
-from omnitalk_cli.training.scale.spelling import Spelling
 from omnitalk_cli.training.scale.state import Parts, sweep
 
 

@@ -1,4 +1,5 @@
-"""How the text of a clip becomes token ids: F5-TTS' way, or letters and pinyin."""
+"""How text becomes token ids of a network that takes it as one sequence: F5-TTS' way, or letters
+and pinyin. ``{行|hang2}`` sets the reading of characters in both."""
 
 from __future__ import annotations
 
@@ -42,11 +43,23 @@ def letters() -> Spelling:
 
 def f5(tokens: tuple[str, ...]) -> Spelling:
     """F5-TTS' tokens of any language; ``tokens`` are the lines of its ``vocab.txt``."""
-    from omnitalk_cli.text.f5_tokens import F5Vocabulary, f5_tokens
+    from omnitalk_cli.text.f5_tokens import F5Vocabulary, script_tokens
 
     vocabulary = F5Vocabulary(tokens)
 
     def encode(text: str, language: str) -> list[int]:
-        return vocabulary.encode(f5_tokens(text))
+        return vocabulary.encode(script_tokens(text))
 
     return Spelling(name="f5", tokens=tokens, encode=encode)
+
+
+def spelling_of(name: str, tokens: tuple[str, ...]) -> Spelling:
+    """The spelling of a checkpoint that names its vocabulary ``name`` and lists its ``tokens``.
+
+    Raises ValueError for a vocabulary that is not known, or other tokens than its own.
+    """
+    if name == "f5":
+        return f5(tokens)
+    if name == "letters" and tokens == (spelling := letters()).tokens:
+        return spelling
+    raise ValueError(f"vocabulary {name!r} of {len(tokens)} tokens")
