@@ -1,8 +1,9 @@
 """``python -m omnitalk_cli.evaluation.memory``: one training step of the paper's model, measured.
 
-One process measures one setting, because the peak of a process's memory cannot be reset. Weights,
-gradients and the optimiser's moments are bfloat16 here, so that the step fits into an ordinary
-machine; a real run keeps weights, moments and average in fp32.
+One process measures one setting, because the peak of a process's memory cannot be reset. Forward
+and backward are measured; ``--update`` adds the optimiser, whose moments take twice the weights.
+``--dtype bfloat16`` halves everything; CPUs without its instructions then take an hour instead of a
+minute.
 """
 
 from __future__ import annotations
@@ -48,11 +49,18 @@ def noise_batch(config: DiTConfig, *, clips: int, frames: int) -> ClipBatch:
 
 
 def measure(
-    config: DiTConfig, *, clips: int, frames: int, recompute: bool, device: str = "cpu"
+    config: DiTConfig,
+    *,
+    clips: int,
+    frames: int,
+    recompute: bool,
+    dtype: torch.dtype = torch.float32,
+    with_update: bool = False,
+    device: str = "cpu",
 ) -> dict[str, Any]:
-    """Seconds and memory of forward, backward and update; bytes kept between them."""
+    """Seconds and memory of forward, backward and update; bytes kept between the first two."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
+    torch.set_default_dtype(dtype)
     try:
         network = fresh(config, 0)
     finally:
@@ -60,7 +68,7 @@ def measure(
     if recompute:
         checkpoint_blocks(network)
     world = World.join(device)
-    engine = Engine(network, world, parallel="ddp", bfloat16=True)
+    engine = Engine(network, world, parallel="ddp", bfloat16=dtype == torch.bfloat16)
     batch = noise_batch(config, clips=clips, frames=frames).to(world.device)
     update = optimiser(network, ScaleConfig())
     kept: dict[int, int] = {}
@@ -79,13 +87,15 @@ def measure(
     forward = clock.perf_counter()
     loss.backward()
     backward = clock.perf_counter()
-    update.step()
+    if with_update:
+        update.step()
     value = float(loss.detach()) / int(batch.target.sum())
     end = clock.perf_counter()
     work = clips * training_flops(config, frames, recompute=recompute)
     return {
         "parameters": sum(p.numel() for p in network.parameters()),
-        "clips": clips, "frames": frames, "recompute": recompute, "loss": round(value, 4),
+        "clips": clips, "frames": frames, "recompute": recompute, "dtype": str(dtype),
+        "loss": round(value, 4),
         "seconds": {
             "forward": round(forward - start, 2), "backward": round(backward - forward, 2),
             "update": round(end - backward, 2),
@@ -110,6 +120,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=1)
     parser.add_argument("--frames", type=int, default=400)
     parser.add_argument("--keep", action="store_true", help="keep activations instead")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--update", action="store_true", help="the optimiser, too")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dry", action="store_true", help="the arithmetic only")
     chosen = parser.parse_args()
@@ -120,7 +132,7 @@ def main() -> None:
     if not chosen.dry:
         result["step"] = measure(
             config, clips=chosen.clips, frames=chosen.frames, recompute=not chosen.keep,
-            device=chosen.device,
+            dtype=getattr(torch, chosen.dtype), with_update=chosen.update, device=chosen.device,
         )  # fmt: skip
     print(json.dumps(result, indent=1))
 
