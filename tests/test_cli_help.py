@@ -26,7 +26,7 @@ HEAVY = ["torch", "numpy", "scipy", "mediapipe", "cv2", "av", "rich", "pydantic"
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["generate", "--help"], ["corpus", "build", "--help"], ["--version"]],
+    [["--help"], ["generate", "--help"], ["--version"]],
     ids=str,
 )
 def test_help_imports_nothing_heavy(words: list[str]) -> None:

@@ -36,6 +36,7 @@ def test_every_import_is_declared() -> None:
     optional = PROJECT["optional-dependencies"]
     extras = {
         "training": names([line for name in OPTIONAL for line in optional[name]]),
+        "curation": names(optional["data"]),
         "batch": names(optional["ray"]),
     }
     for path in (ROOT / "src").rglob("*.py"):

@@ -94,6 +94,8 @@ def main() -> int:
     parser.add_argument("--depth", type=int, default=22)
     parser.add_argument("--frames", type=int, default=400)
     given = parser.parse_args()
+    if given.frames < 120:
+        parser.error("--frames: the text alone needs 80, and the reference a third of all")
     failed = False
     for variant in VARIANTS:
         one, whole = network(variant, depth=given.depth, frames=given.frames)

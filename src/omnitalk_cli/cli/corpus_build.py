@@ -109,12 +109,12 @@ def build(
     ] = None,
     heldout: Annotated[float | None, _threshold("heldout")] = None,
     shard_minutes: Annotated[
-        float,
+        float | None,
         opt.option(
-            "--shard-minutes", text="Minutes in one file.", panel=opt.TRAINING, min=0.01,
+            "--shard-minutes", text="Minutes in one file [30].", panel=opt.TRAINING, min=0.01,
             metavar="N",
         ),
-    ] = 30.0,
+    ] = None,
     workers: Annotated[
         int | None,
         opt.option("--workers", text="Videos at once; as many as cores.", panel=opt.TRAINING),
@@ -169,8 +169,8 @@ def build(
             console.result(plan.to_dict(), plan.lines())
             return
         made = build_corpus(
-            videos, out, settings=settings, tools=tools, shard_minutes=shard_minutes,
-            workers=workers or os.cpu_count() or 1, progress=console.progress,
+            videos, out, settings=settings, tools=tools, progress=console.progress,
+            workers=workers or os.cpu_count() or 1, **given(shard_minutes=shard_minutes),
         )  # fmt: skip
         facts = made.to_dict()
         heading = f"{out}: {made.shards} shards, {made.new_shards} of them new"
