@@ -44,6 +44,17 @@ def clips_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def landmarker() -> Path:
+    """MediaPipe's Face Landmarker; the test is skipped where its file is not."""
+    named = os.environ.get("OMNITALK_TEST_WEIGHTS")
+    folder = Path(named) if named else _REPOSITORY.parent / "shared" / "weights"
+    file = folder / "face_landmarker.task"
+    if not file.is_file():
+        pytest.skip(f"no {file} (OMNITALK_TEST_WEIGHTS names another folder)")
+    return file
+
+
+@pytest.fixture(scope="session")
 def ffmpeg_path() -> Path:
     """The ffmpeg that omnitalk itself would use."""
     return find_ffmpeg()

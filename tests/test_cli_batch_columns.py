@@ -51,7 +51,8 @@ def test_every_option_of_generate_is_a_column_or_refused() -> None:
         ("background", "#102030", "#102030"),
         ("model", "tiny", "tiny"),
         ("vocoder", "source", "source"),
-        ("asr_model", "base.en", "base.en"),
+        ("asr_model", "none", "none"),
+        ("tracker", "facemesh", "facemesh"),
         ("size", "512", 512),
     ],
 )

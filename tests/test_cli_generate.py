@@ -76,7 +76,7 @@ def test_generate_passes_each_stage_what_was_given(calls: dict[str, Any], tmp_pa
     result = CliRunner().invoke(app, words.split())
     assert result.exit_code == 0, result.stderr
     assert calls["script"][0] == ("Hi", "auto")
-    assert calls["reference"][1]["options"] == {"start": 1.5}
+    assert calls["reference"][1]["options"] == {"start": 1.5, "device": "cpu"}
     assert calls["speech"][1]["options"] == {"seed": 7, "steps": 4, "cfg_video": 0}
     assert calls["video"][1] == {
         "overwrite": True,

@@ -19,13 +19,16 @@ COMMANDS = [
     "render",
     "inspect",
     "doctor",
-    "corpus",
     "train",
 ]
 HEAVY = ["torch", "numpy", "scipy", "mediapipe", "cv2", "av", "rich", "pydantic", "platformdirs"]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["generate", "--help"], ["--version"]], ids=str)
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["generate", "--help"], ["corpus", "build", "--help"], ["--version"]],
+    ids=str,
+)
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     code = (
         "import sys\nfrom omnitalk_cli.cli.app import app\n"
@@ -36,7 +39,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert done.stdout.splitlines()[-1].split() == ["heavy:"]
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "weights", "bench", "cache"])
+@pytest.mark.parametrize("command", [*COMMANDS, "corpus", "weights", "bench", "cache", "eval"])
 def test_every_command_has_help(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0 and result.stderr == ""
@@ -44,9 +47,9 @@ def test_every_command_has_help(command: str) -> None:
     assert command in CliRunner().invoke(app, ["--help"]).stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "corpus build", "corpus report", "corpus speech"])
 def test_every_command_has_the_shared_options(command: str) -> None:
-    text = CliRunner().invoke(app, [command, "--help"]).stdout
+    text = CliRunner().invoke(app, [*command.split(), "--help"]).stdout
     for flag in ("--json", "--quiet", "--verbose", "--config"):
         assert flag in text
 

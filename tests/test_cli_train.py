@@ -72,9 +72,9 @@ def test_base_preset_follows_the_paper(folder: Path, runs: list[Any]) -> None:
         ("train data -o run", 2, "--minutes"),
         ("train data -o run --minutes 1 --train-steps 1", 2, "--minutes"),
         ("train nowhere -o run --minutes 1", 3, "omnitalk corpus"),
-        ("corpus new", 2, "--sentences"),
-        ("corpus new --sentences gone.txt", 3, "gone.txt"),
-        ("corpus new --sentences text.txt --human data", 3, "metadata.csv"),
+        ("corpus speech new", 2, "--sentences"),
+        ("corpus speech new --sentences gone.txt", 3, "gone.txt"),
+        ("corpus speech new --sentences text.txt --human data", 3, "metadata.csv"),
     ],
 )
 def test_mistakes(folder: Path, words: str, code: int, part: str) -> None:
@@ -182,7 +182,7 @@ def test_corpus_passes_its_configuration(folder: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(corpus_module, "make_corpus", make_corpus)
     words = (
-        "corpus data --sentences text.txt --sentences text.txt --hours 2 "
+        "corpus speech data --sentences text.txt --sentences text.txt --hours 2 "
         "--audio sound --audio-hours 1 --seed 3 --workers 2 --json"
     )
     answer = json.loads(CliRunner().invoke(app, words.split()).stdout)

@@ -65,11 +65,15 @@ def test_speech_models_in_the_hub_cache_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("OMNITALK_WEIGHTS_DIR", str(tmp_path / "weights"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.delenv("OMNITALK_ASR_MODEL", raising=False)
     assert states()["speech recognition"] == "optional"
     folder = tmp_path / "models--Systran--faster-whisper-tiny" / "snapshots" / "1"
     folder.mkdir(parents=True)
     (folder / "model.bin").write_bytes(b"x")
+    assert states()["speech recognition"] == "optional"  # a model without its tokenizer is none
+    for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+        (folder / name).write_bytes(b"{}")
     checks = {check.name: check for check in diagnose().checks}
-    assert "faster-whisper-tiny" in checks["speech recognition"].found
+    assert checks["speech recognition"].found.startswith("whisper tiny")

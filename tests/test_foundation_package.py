@@ -20,6 +20,7 @@ PACKAGE = {
     "cv2": "opencv-contrib-python",
     "ffmpeg": "ffmpeg-python",
     "PIL": "pillow",
+    "yaml": "pyyaml",
 }
 OPTIONAL = {"train", "dev"}
 

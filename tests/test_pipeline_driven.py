@@ -85,7 +85,7 @@ def model() -> Any:
             mel_mean=torch.full((100,), -2.0), mel_std=torch.full((100,), 2.0),
             code_mean=torch.full((61,), 0.3), code_std=torch.full((61,), 0.1),
         ),
-        vocabulary=Vocabulary.phones(), name="small", sha256="3" * 64,
+        vocabulary=Vocabulary.phones(), name="small", sha256="3" * 64, runner=None,
     )  # fmt: skip
 
 

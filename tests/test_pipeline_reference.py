@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from drawn_face import face_frames, write_clip
-from omnitalk_cli.errors import InputError, SetupError, UsageError, WorkError
+from omnitalk_cli.errors import InputError, UsageError, WorkError
 from omnitalk_cli.face.codes import CODE_COUNT
 from omnitalk_cli.face.crop import cut
 from omnitalk_cli.face.finder import Sighting, track_of
@@ -25,7 +25,6 @@ from omnitalk_cli.pipeline.reference import ExtractOptions, extract_reference, r
 from omnitalk_cli.pipeline.reference_pictures import picture_rate
 from omnitalk_cli.pipeline.reference_text import sidecar, spoken_language
 from omnitalk_cli.pipeline.reference_window import best_window, is_silent
-from omnitalk_cli.speech.asr import find_model
 from omnitalk_cli.types import MEL_RATE, Reference, Surroundings, Word
 
 FACE = (150.0, 110.0, 110.0)
@@ -37,7 +36,7 @@ def _no_speech_models(tmp_path_factory: pytest.TempPathFactory) -> None:
     empty = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("OMNITALK_ASR_MODEL", raising=False)
-        for name in ("HF_HUB_CACHE", "XDG_DATA_HOME"):
+        for name in ("HF_HUB_CACHE", "XDG_DATA_HOME", "OMNITALK_WEIGHTS_DIR"):
             patch.setenv(name, str(empty))
         yield
 
@@ -351,24 +350,6 @@ def test_text_beside_the_clip(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not UTF-8"):
         sidecar(clip)
     assert spoken_language("你好", "auto") == "zh" and spoken_language("hi", "auto") == "en"
-
-
-def test_speech_models_are_looked_for_but_never_fetched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert find_model() is None
-    with pytest.raises(SetupError, match="no speech recognition model base"):
-        find_model("base")
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    for name, size in (("tiny", 10), ("base", 20)):
-        folder = tmp_path / "omnitalk" / "models" / "whisper" / name
-        folder.mkdir(parents=True)
-        (folder / "model.bin").write_bytes(b"0" * size)
-    largest = find_model()
-    assert largest is not None and largest.name == "base"
-    assert find_model("tiny") == largest.with_name("tiny")
-    monkeypatch.setenv("OMNITALK_ASR_MODEL", str(largest.with_name("tiny")))
-    assert find_model() == largest.with_name("tiny")
 
 
 @pytest.mark.slow

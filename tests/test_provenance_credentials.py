@@ -447,8 +447,10 @@ def test_memory_stays_small_for_two_gigabytes(tmp_path: Path, signed: Path, head
     big.write_bytes(head)
     os.truncate(big, 2 << 30)
     state, megabytes = run_and_weigh(
-        "import sys; from pathlib import Path\n"
+        "import signal, sys; from pathlib import Path\n"
         "from omnitalk_cli.provenance.credentials import read_credentials\n"
+        # Children of background jobs begin with it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "print(read_credentials(Path(sys.argv[1]), anchors=None).state)",
         big,
     )
@@ -463,8 +465,10 @@ def test_interrupting_ends_a_long_reading(signed: Path, tmp_path: Path) -> None:
     big.write_bytes(data + (1).to_bytes(4, "big") + b"mdat" + (size + 16).to_bytes(8, "big"))
     os.truncate(big, big.stat().st_size + size)
     code = (
-        "import sys; from pathlib import Path\n"
+        "import signal, sys; from pathlib import Path\n"
         "from omnitalk_cli.provenance.credentials import read_credentials\n"
+        # Children of background jobs begin with it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "print('begun', flush=True)\n"
         "try: read_credentials(Path(sys.argv[1]), anchors=None)\n"
         "except KeyboardInterrupt: print('interrupted', flush=True); sys.exit(130)"
@@ -473,11 +477,14 @@ def test_interrupting_ends_a_long_reading(signed: Path, tmp_path: Path) -> None:
         [sys.executable, "-c", code, big],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert process.stdout is not None and process.stdout.readline() == "begun\n"
-    time.sleep(1.5)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+        time.sleep(1.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert (out, err, process.returncode) == ("interrupted\n", "", 130)
 
 

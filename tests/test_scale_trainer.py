@@ -249,5 +249,5 @@ def test_curves_for_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_missing_listeners_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     mel = torch.zeros(20, 100).numpy()
     assert "held out" in scores.word_error_rate([(mel, "你好", "zh")])["wer_missing"]
-    monkeypatch.setattr("omnitalk_cli.speech.asr.find_model", lambda: None)
+    monkeypatch.setattr("omnitalk_cli.speech.asr_models.find_model", lambda: None)
     assert "no speech recognition" in scores.word_error_rate([(mel, "hi", "en")])["wer_missing"]

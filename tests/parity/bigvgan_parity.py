@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from reporting import SPEECH_LEVEL, Report, chirps
+from reporting import SPEECH_LEVEL, Report, chirps, tell_time
 
 from omnitalk_cli.speech.bigvgan import load_bigvgan
 from omnitalk_cli.speech.mel import log_mel
@@ -95,6 +95,8 @@ def main() -> None:
             millions = sum(p.numel() for p in ours.parameters()) / 1e6
             report.compare(f"{name} ({millions:.1f} M)", sound, normed, bound=BOUND)
             report.compare(f"{name}, folded by them", sound, plain, bound=BOUND)
+            if not name.startswith("small"):
+                tell_time(ours, mel[:1])
     report.finish()
 
 

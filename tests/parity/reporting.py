@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -33,6 +35,17 @@ class Report:
         """End the program: 1 when a comparison failed."""
         print(f"{len(self.failed)} over the bound" if self.failed else "all within bounds")
         sys.exit(1 if self.failed else 0)
+
+
+def tell_time(vocoder: Callable[[Tensor], Tensor], mel: Tensor) -> None:
+    """Print the CPU time that a second of sound takes on one thread."""
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        vocoder(mel[:, :4])
+        begin = time.process_time()
+        sound = vocoder(mel)
+    seconds = sound.shape[-1] / 24_000
+    print(f"    {(time.process_time() - begin) / seconds:.3g} s of CPU per second of sound")
 
 
 def chirps(seconds: float = 1.0, *, rows: int = 1) -> Tensor:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from reporting import SPEECH_LEVEL, Report, chirps
+from reporting import SPEECH_LEVEL, Report, chirps, tell_time
 
 from omnitalk_cli.speech.mel import log_mel
 from omnitalk_cli.speech.vocoder import VocosConfig, VocosVocoder, load_vocoder
@@ -72,6 +72,7 @@ def main() -> None:
             report.compare(f"vocos, {label}", ours(part), expected, bound=BOUND)
         expected = theirs.decode(mel[:1].transpose(1, 2))
         report.compare("vocos, streamed", ours.decode(mel[:1], chunk=40), expected, bound=BOUND)
+        tell_time(ours, mel[:1])
     report.finish()
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 from omnitalk_cli import __version__
 from omnitalk_cli.batch.fingerprint import ContentHashes, fingerprint_of
 from omnitalk_cli.batch.jobs import Job
+from omnitalk_cli.errors import SetupError
 from omnitalk_cli.pipeline.reference_text import sidecar
 
 
@@ -33,17 +35,17 @@ class Fingerprints:
 
     def _made_by(self, job: Job) -> dict[str, str]:
         """The program's version, and the hashes of the weights."""
-        from omnitalk_cli.pipeline.models import EMBEDDED, candidates
+        from omnitalk_cli.pipeline.models import AUTO, candidates
         from omnitalk_cli.pipeline.reference import EXTRACTOR_VERSION
-        from omnitalk_cli.speech.vocoders import AUTO, find_vocoder, settle_vocoder
 
-        model = str(job.options.get("model") or AUTO)
-        used = list(candidates(model))
-        vocoder = find_vocoder(
-            settle_vocoder(str(job.options.get("vocoder") or AUTO), joint=model == EMBEDDED)
-        )
+        used = list(candidates(str(job.options.get("model") or AUTO)))
+        vocoder = _vocoder_weights(str(job.options.get("vocoder") or AUTO), used[-1])
         if vocoder is not None:
             used.append(str(vocoder))
+        if job.options.get("tracker") == "landmarker":
+            from omnitalk_cli.face.landmarker import landmarker_file
+
+            used.append(str(landmarker_file()))
         return {
             "omnitalk": __version__,
             "extractor": str(EXTRACTOR_VERSION),
@@ -56,6 +58,21 @@ class Fingerprints:
         if name not in self._weights:
             self._weights[name] = store.sha256(store.find_weights(name))
         return self._weights[name]
+
+
+def _vocoder_weights(name: str, speaker: str) -> Path | None:
+    """The file of the vocoder ``name``, for ``auto`` that of the one for the model ``speaker``;
+    None where there is no such file. Whether the two fit is seen when the row is made."""
+    from omnitalk_cli.pipeline.models import choose_model
+    from omnitalk_cli.speech.vocoders import AUTO, choose_vocoder, find_vocoder
+
+    if name != AUTO:
+        return find_vocoder(name)
+    chosen = choose_model(speaker, device="cpu", language=None)
+    try:
+        return find_vocoder(choose_vocoder(chosen.mel, joint=chosen.kind == "joint"))
+    except SetupError:  # of a voice that ``auto`` may not take at all
+        return None
 
 
 def _sha256(*parts: str) -> str:

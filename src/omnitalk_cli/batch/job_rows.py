@@ -24,7 +24,9 @@ REMEMBERED = 1 << 14  # values of each column and files, once parsed or looked u
 # Options without effect beside recorded speech, or beside a reference that is extracted already:
 # a fault in a row, passed over when they come from the command line, which is for all rows.
 NO_EFFECT_WITH_AUDIO = ("speed", "duration")
-EXTRACTION = ("ref_text", "ref_start", "ref_seconds", "ref_audio", "face", "asr_model")
+EXTRACTION = (
+    "ref_text", "ref_start", "ref_seconds", "ref_audio", "face", "asr_model", "tracker",
+)  # fmt: skip
 FEATURES_SUFFIX = ".safetensors"
 
 NEEDED = {

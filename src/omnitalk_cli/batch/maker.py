@@ -22,12 +22,14 @@ from omnitalk_cli.types import Performance
 Notes = Callable[[str], None]
 
 # By stage, the options of ``generate`` that its settings are made of; the rest is named in _parts.
-_REFERENCE = ("ref_text", "ref_start", "ref_seconds", "ref_audio", "face", "asr_model", "size")
-_SPEECH = (
-    "steps", "cfg_text", "cfg_audio", "cfg_video", "cfg_face", "schedule", "solver", "speed",
-    "duration", "seed",
+_REFERENCE = (
+    "ref_text", "ref_start", "ref_seconds", "ref_audio", "face", "asr_model", "tracker", "size",
 )  # fmt: skip
-_APART = ("model", "dtype", "lang", "cache")
+_SPEECH = (
+    "steps", "cfg_text", "cfg_audio", "cfg_video", "cfg_face", "cfg_interval", "schedule", "solver",
+    "speed", "duration", "seed",
+)  # fmt: skip
+_APART = ("model", "dtype", "compile", "lang", "cache")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,9 @@ class RowMaker:
         begun = time.monotonic()
         given = {name: value for name, value in job.options.items() if value is not None}
         extraction = request.reference_options(
-            job.ref, **{name: given.get(name) for name in _REFERENCE}
+            job.ref,
+            **{name: given.get(name) for name in _REFERENCE},
+            device=self._settings.device,
         )
         if job.ref.suffix == request.REFERENCE_SUFFIX and extraction:
             raise UsageError(f"{job.ref}: holds finished features; options for the clip are given")
@@ -140,6 +144,8 @@ class RowMaker:
             language=script.language if script else None,
             vocoder=given.get("vocoder"),
             options={name: given[name] for name in _SPEECH if name in given},
+            compile=given.get("compile", "auto"),
+            many=True,
         )
         apart = {*_REFERENCE, *_SPEECH, *_APART} - {"size"}
         if settings.prompted is not None:

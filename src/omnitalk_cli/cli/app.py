@@ -13,6 +13,7 @@ from omnitalk_cli.cli import (
     cache,
     corpus,
     doctor,
+    evaluate,
     extract,
     generate,
     inspect,
@@ -70,11 +71,12 @@ for _name, _function in (
     ("inspect", inspect.inspect),
     ("verify", verify.verify),
     ("doctor", doctor.doctor),
-    ("corpus", corpus.corpus),
     ("train", train.train),
 ):
     app.command(_name, cls=PanelCommand, context_settings=CONTEXT)(_function)
+app.add_typer(corpus.app, name="corpus")
 app.add_typer(weights.app, name="weights")
+app.add_typer(evaluate.app, name="eval")
 app.add_typer(bench.app, name="bench")
 app.add_typer(cache.app, name="cache")
 

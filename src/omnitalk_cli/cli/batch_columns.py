@@ -124,6 +124,24 @@ def _model(value: str, base: Path) -> str:
     return value if value == AUTO else _weights(value, base)
 
 
+def _asr_model(value: str, base: Path) -> str:
+    """The name of an installed speech model, or the place of its folder."""
+    from omnitalk_cli.speech.asr_models import find_model
+
+    path = _beside(base, value)
+    chosen = str(path) if path.is_dir() else value
+    find_model(chosen)
+    return chosen
+
+
+def _tracker(value: str, base: Path) -> str:
+    if value == "landmarker":
+        from omnitalk_cli.face.landmarker import landmarker_file
+
+        landmarker_file()
+    return value
+
+
 def _vocoder(value: str, base: Path) -> str:
     from omnitalk_cli.speech.vocoders import AUTO, VOCODERS, find_vocoder
 
@@ -158,7 +176,8 @@ def _visible_mark(value: str, base: Path) -> str:
 
 _CHECKS: dict[str, Callable[[Any, Path], Any]] = {
     "ref_text": _transcript,
-    "asr_model": _file_or_word,
+    "asr_model": _asr_model,
+    "tracker": _tracker,
     "model": _model,
     "vocoder": _vocoder,
     "background": _background,

@@ -71,11 +71,29 @@ class Commands(TyperGroup):
         sys.exit(status if isinstance(status, int) else 0)
 
 
-def command_group(text: str) -> typer.Typer:
+def command_group(text: str, kind: type[TyperGroup] = TyperGroup) -> typer.Typer:
     """A group of commands, described by ``text``; called alone it prints its help."""
-    group = typer.Typer(help=text, invoke_without_command=True, rich_markup_mode=None)
+    group = typer.Typer(help=text, cls=kind, invoke_without_command=True, rich_markup_mode=None)
     group.callback()(help_without_command)
     return group
+
+
+class DefaultGroup(TyperGroup):
+    """A group whose command ``default`` may be left out: what is no command's name is its argument.
+
+    Alone, and with ``--help``, the group prints its own help.
+    """
+
+    default = "videos"
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The help option, cheap to read."""
+        return _cheap(super().get_help_option(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Puts the default command in front of arguments that name none."""
+        named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if named or not args else [self.default, *args])
 
 
 def help_without_command(context: typer.Context) -> None:

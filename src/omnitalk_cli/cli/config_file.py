@@ -1,6 +1,7 @@
 """The TOML file with options: ``--config``, else ``omnitalk.toml`` in the user's config folder.
 
-Keys at the top hold for every command that has them, a table for the command it is named after:
+Keys at the top hold for every command that has them, a table for the command or the group of
+commands that it is named after:
 
     steps = 8
     [generate]
@@ -60,13 +61,23 @@ def _defaults(document: dict[str, Any], context: typer.Context) -> dict[str, Any
             raise UsageError(f"no command [{name}]{did_you_mean(name, commands)}")
         _check(table, _options(commands[name]), f"[{name}] ", context)
     known = _options(context.command)
-    mine = {**shared, **tables.get(context.info_name or "", {})}
+    mine = {**shared, **tables.get(_name(context), {})}
     return {known[_flag(key)].name: value for key, value in mine.items() if _flag(key) in known}
 
 
+def _name(context: typer.Context) -> str:
+    """The command's table: a command of a group has that of the group."""
+    here: Any = context  # its parents are of click's own class
+    while here.parent is not None and here.parent.parent is not None:
+        here = here.parent
+    return here.info_name or ""
+
+
 def _options(command: Any) -> dict[str, Any]:
-    """The options of a command that a file may set (those with an environment name)."""
-    return {
+    """The options of a command, or of all commands of a group, that a file may set (those with an
+    environment name)."""
+    inner = getattr(command, "commands", {}).values()
+    return {name: option for one in inner for name, option in _options(one).items()} | {
         option.envvar.removeprefix("OMNITALK_").lower(): option
         for option in command.params
         if getattr(option, "envvar", None) and option.name != "config"

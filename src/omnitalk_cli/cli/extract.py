@@ -31,6 +31,8 @@ def extract(
     lang: opt.Lang = "auto",
     size: opt.Size = None,
     asr_model: opt.AsrModel = None,
+    tracker: opt.Tracker = None,
+    device: opt.Device = "auto",
     cache: opt.Cache = True,
     overwrite: opt.Overwrite = False,
     json_output: opt.Json = False,
@@ -49,6 +51,7 @@ def extract(
                 **reference_options(
                     clip, ref_text=ref_text, ref_start=ref_start, ref_seconds=ref_seconds,
                     ref_audio=ref_audio, face=face, asr_model=asr_model, size=None,
+                    tracker=tracker, device=device,
                 ),
                 **given(frame_size=size),
                 "language": lang,

@@ -54,6 +54,7 @@ def generate(
     ref_audio: opt.RefAudio = None,
     face: opt.Face = None,
     asr_model: opt.AsrModel = None,
+    tracker: opt.Tracker = None,
     cache: opt.Cache = True,
     lang: opt.Lang = "auto",
     model: opt.Model = "auto",
@@ -62,6 +63,7 @@ def generate(
     cfg_audio: opt.CfgAudio = None,
     cfg_video: opt.CfgVideo = None,
     cfg_face: opt.CfgFace = None,
+    cfg_interval: opt.CfgInterval = None,
     schedule: opt.Schedule = None,
     solver: opt.Solver = None,
     seed: opt.Seed = None,
@@ -69,6 +71,7 @@ def generate(
     duration: opt.Duration = None,
     device: opt.Device = "auto",
     dtype: opt.DType = "auto",
+    compile: opt.Compile = "auto",
     fps: opt.Fps = None,
     view: opt.View = None,
     size: opt.Size = None,
@@ -118,16 +121,17 @@ def generate(
         extraction = reference_options(
             ref, ref_text=ref_text, ref_start=ref_start, ref_seconds=ref_seconds,
             ref_audio=ref_audio, face=face, asr_model=asr_model, size=size,
+            tracker=tracker, device=device,
         )  # fmt: skip
         speech = given(
             steps=steps, cfg_text=cfg_text, cfg_audio=cfg_audio, cfg_video=cfg_video,
-            cfg_face=cfg_face,
+            cfg_face=cfg_face, cfg_interval=cfg_interval,
             schedule=schedule, solver=solver, speed=speed, duration=duration,
         )  # fmt: skip
         speech["seed"] = choose_seed(seed)
         settings = speech_settings(
-            model=model, device=device, dtype=dtype, vocoder=vocoder, options=speech,
-            language=script.language if script else None,
+            model=model, device=device, dtype=dtype, compile=compile, vocoder=vocoder,
+            options=speech, language=script.language if script else None,
         )  # fmt: skip
         model = settings.model.name
         if settings.model.why:

@@ -13,7 +13,7 @@ import typer
 
 from omnitalk_cli.cli.commands import PANELS
 from omnitalk_cli.cli.config_file import read_config
-from omnitalk_cli.pipeline.settings import RANGES, check_device
+from omnitalk_cli.pipeline.settings import RANGES, check_device, check_interval
 
 _, BATCH, REFERENCE, SCRIPT, SPEECH, VIDEO, MARKS, TRAINING, COMMON = PANELS
 
@@ -116,9 +116,18 @@ AsrModel = Annotated[
     str | None,
     option(
         "--asr-model",
-        text="faster-whisper model: a name or a folder.",
+        text="Whisper model that transcribes the clip: auto, tiny, base, small, medium, large-v3, "
+        "turbo, a folder of a faster-whisper model, or none.",
         panel=REFERENCE,
-        metavar="NAME",
+        metavar="NAME|FOLDER",
+    ),
+]
+Tracker = Annotated[
+    Literal["auto", "facemesh", "landmarker"] | None,
+    option(
+        "--tracker",
+        text="What finds the landmarks of the face; auto is facemesh. landmarker must be pulled.",
+        panel=REFERENCE,
     ),
 ]
 Cache = Annotated[
@@ -177,6 +186,17 @@ CfgFace = Annotated[
     option("--cfg-face", text="Guidance of the face towards the text; more moves the lips more.",
            panel=SPEECH),
 ]  # fmt: skip
+CfgInterval = Annotated[
+    str | None,
+    option(
+        "--cfg-interval",
+        text="Where in flow time, 0 noise and 1 done, there is guidance; elsewhere only the plain "
+        "evaluation is made. Otherwise 0:1.",
+        panel=SPEECH,
+        callback=check_interval,
+        metavar="LOW:HIGH",
+    ),
+]
 Schedule = Annotated[
     Literal["uniform", "sway", "epss"] | None,
     option("--schedule", text="Times of the solver's steps.", panel=SPEECH),
@@ -207,6 +227,15 @@ Device = Annotated[
         metavar="NAME",
     ),
 ]  # fmt: skip
+Compile = Annotated[
+    Literal["auto", "on", "off", "graphs"],
+    option(
+        "--compile",
+        text="Compile the network's blocks: auto does on CUDA for long scripts and batches; graphs "
+        "also records CUDA graphs.",
+        panel=SPEECH,
+    ),
+]
 DType = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
     option("--dtype", text="Number format of the model.", panel=SPEECH),

@@ -31,6 +31,7 @@ def render(
     ref_seconds: opt.RefSeconds = None,
     ref_audio: opt.RefAudio = None,
     face: opt.Face = None,
+    tracker: opt.Tracker = None,
     cache: opt.Cache = True,
     fps: opt.Fps = None,
     view: opt.View = None,
@@ -92,6 +93,7 @@ def render(
             options=reference_options(
                 ref, ref_text=ref_text, ref_start=ref_start, ref_seconds=ref_seconds,
                 ref_audio=ref_audio, face=face, asr_model=None, size=size,
+                tracker=tracker, device=device,
             ),
             cache=cache,
             console=console,

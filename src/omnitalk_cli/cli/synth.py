@@ -39,6 +39,7 @@ def synth(
     ref_audio: opt.RefAudio = None,
     face: opt.Face = None,
     asr_model: opt.AsrModel = None,
+    tracker: opt.Tracker = None,
     cache: opt.Cache = True,
     lang: opt.Lang = "auto",
     model: opt.Model = "auto",
@@ -48,6 +49,7 @@ def synth(
     cfg_audio: opt.CfgAudio = None,
     cfg_video: opt.CfgVideo = None,
     cfg_face: opt.CfgFace = None,
+    cfg_interval: opt.CfgInterval = None,
     schedule: opt.Schedule = None,
     solver: opt.Solver = None,
     seed: opt.Seed = None,
@@ -55,6 +57,7 @@ def synth(
     duration: opt.Duration = None,
     device: opt.Device = "auto",
     dtype: opt.DType = "auto",
+    compile: opt.Compile = "auto",
     overwrite: opt.Overwrite = False,
     json_output: opt.Json = False,
     config: opt.Config = None,
@@ -78,13 +81,13 @@ def synth(
         script = None if audio else read_script(source, lang)
         recording = driven.hear(audio, console=console) if audio else None
         settings = speech_settings(
-            model=model, device=device, dtype=dtype, vocoder=vocoder,
+            model=model, device=device, dtype=dtype, compile=compile, vocoder=vocoder,
             language=script.language if script else None,
             options={
                 "seed": choose_seed(seed),
                 **given(
                     steps=steps, cfg_text=cfg_text, cfg_audio=cfg_audio, cfg_video=cfg_video,
-                    cfg_face=cfg_face,
+                    cfg_face=cfg_face, cfg_interval=cfg_interval,
                     schedule=schedule, solver=solver, speed=speed, duration=duration,
                 ),
             },
@@ -94,6 +97,7 @@ def synth(
             options=reference_options(
             ref, ref_text=ref_text, ref_start=ref_start, ref_seconds=ref_seconds,
             ref_audio=ref_audio, face=face, asr_model=asr_model, size=None,
+            tracker=tracker, device=device,
         ),
             cache=cache,
             console=console,

@@ -116,7 +116,7 @@ def train(
             return
         wanted |= given(init_audio=init_audio, vocab=vocab, shape=shape)
         if not any(corpus.glob("shard-*.safetensors")):
-            raise InputError(f"{corpus}: holds no corpus; make one with `omnitalk corpus`")
+            raise InputError(f"{corpus}: holds no corpus; make one with `omnitalk corpus speech`")
         if wanted:
             name = next(iter(wanted)).replace("_", "-")
             raise UsageError(f"--{name} is for corpora of clips; {corpus} holds speech")

@@ -16,17 +16,29 @@ from omnitalk_cli.dit.layers import QKV, FeedForward, Modulator, attend
 class StreamContext:
     """What every block of a stream is given beside its tokens.
 
-    ``time`` ``[B, D]``; ``shared`` ``[B, 6·D]`` or None (see ``Modulator``); ``angles`` the rotary
-    positions ``[L, head_dim / 2]``, complex; ``mask`` ``[B, L]``, True on real tokens, or None.
+    ``angles`` the rotary positions ``[L, head_dim / 2, 2]``; ``mask`` ``[B, L]``, True on real
+    tokens, or None. ``time`` ``[B, D]`` and ``shared`` ``[B, 6·D]`` or None (see ``Modulator``)
+    are what a block makes its modulation of, unless that is known already: ``modulation``
+    ``[B, 6·D]`` of one block, or ``[1, 6·D]`` for all samples alike (``dit.tables``).
     """
 
-    time: Tensor
-    shared: Tensor | None
     angles: Tensor
     mask: Tensor | None
+    time: Tensor | None = None
+    shared: Tensor | None = None
+    modulation: Tensor | None = None
+
+    @property
+    def known_time(self) -> Tensor:
+        """``time``, which must be there."""
+        assert self.time is not None
+        return self.time
 
 
-def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Normalised ``x`` ``[B, L, D]`` scaled and shifted by ``[B, 1, D]``, or ``[1, 1, D]``."""
+    if len(shift) == 1:  # one kernel instead of two
+        return F.layer_norm(x, x.shape[-1:], 1 + scale[0, 0], shift[0, 0], eps=1e-6)
     normed = F.layer_norm(x, x.shape[-1:], eps=1e-6)
     return torch.addcmul(shift, normed, 1 + scale)
 
@@ -55,15 +67,18 @@ class StreamBlock(nn.Module):
         self, x: Tensor, context: StreamContext
     ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, ...]]:
         """Queries, keys, values of ``x`` ``[B, L, D]``, and the six modulations."""
-        modulation = self.modulator(context.time, context.shared)
+        values = context.modulation
+        if values is None:
+            values = self.modulator(context.known_time, context.shared)
+        modulation = tuple(part[:, None] for part in values.chunk(6, dim=-1))
         shift, scale = modulation[0], modulation[1]
-        return self.qkv(_modulate(x, shift, scale), context.angles), modulation
+        return self.qkv(modulate(x, shift, scale), context.angles), modulation
 
     def close(self, x: Tensor, attended: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
         """Adds the attended values ``[B, L, H·head_dim]`` and the FFN to ``x``."""
         gate, ff_shift, ff_scale, ff_gate = modulation[2:]
         x = torch.addcmul(x, gate, self.to_out(attended))
-        return torch.addcmul(x, ff_gate, self.ff(_modulate(x, ff_shift, ff_scale)))
+        return torch.addcmul(x, ff_gate, self.ff(modulate(x, ff_shift, ff_scale)))
 
     def forward(self, x: Tensor, context: StreamContext) -> Tensor:
         (q, k, v), modulation = self.open(x, context)
@@ -148,10 +163,9 @@ class FusionBlock(nn.Module):
         mask = None
         if at.mask is not None and vt.mask is not None:
             mask = torch.cat([at.mask, vt.mask], dim=1)
-        q, k, v = (torch.cat(pair, dim=2) for pair in ((qa, qv), (ka, kv), (va, vv)))
-        joined = attend(q, k, v, mask)
-        heard, seen = joined.split([audio.shape[1], visual.shape[1]], dim=1)
+        k, v = torch.cat([ka, kv], dim=2), torch.cat([va, vv], dim=2)
+        # One attention for both streams' queries would give the same, and pieces to be copied.
         return (
-            self.audio.close(audio, heard, audio_modulation),
-            self.visual.close(visual, seen, visual_modulation),
+            self.audio.close(audio, attend(qa, k, v, mask), audio_modulation),
+            self.visual.close(visual, attend(qv, k, v, mask), visual_modulation),
         )

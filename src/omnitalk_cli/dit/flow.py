@@ -78,6 +78,14 @@ def time_grid(schedule: Schedule, steps: int) -> list[float]:
     raise ValueError(f"unknown schedule {schedule!r}; use one of {SCHEDULES}")
 
 
+def evaluation_times(grid: Sequence[float], solver: Solver) -> list[float]:
+    """The times at which ``integrate`` asks for the field, in order."""
+    if solver == "euler":
+        return list(grid[:-1])
+    pairs = zip(grid[:-1], grid[1:], strict=True)
+    return [time for start, end in pairs for time in (start, (start + end) / 2)]
+
+
 def _step(state: State, velocity: State, dt: float) -> State:
     return tuple(x + dt * v for x, v in zip(state, velocity, strict=True))
 

@@ -7,17 +7,23 @@ is said in the voice at hand, while ``v(t) − v(∅)`` does so in the voice of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from omnitalk_cli.dit.accelerate import Runner
 from omnitalk_cli.dit.flow import Field, State, velocity_from_data
 from omnitalk_cli.dit.model import Condition, DualBranchDiT, TextInput
+from omnitalk_cli.dit.tables import Tables
 
 GuidanceForm = Literal["contextual", "nested"]
 FORMS: tuple[GuidanceForm, ...] = get_args(GuidanceForm)
+Interval = tuple[float, float]
+ALWAYS: Interval = (0.0, 1.0)
 
 # (text, audio, visual) given in each evaluation that can be asked for; everything comes last.
 _GIVEN = (
@@ -33,7 +39,9 @@ class Guidance:
     ``face_text`` is the text's weight in the visual stream (None: ``text``, as in the paper): what
     makes speech clear exaggerates the lips. ``rescale`` 0…1 takes the audio stream's mean and
     spread per channel back towards those of the plain conditional prediction (after Lin et al.,
-    arXiv 2305.08891): guidance exaggerates those, too.
+    arXiv 2305.08891): guidance exaggerates those, too. ``interval``: the flow times at which there
+    is guidance (Kynkäänniemi et al., arXiv 2404.07724); at others, weights over 1 are 1, and the
+    plain conditional field is all that is evaluated.
     """
 
     text: float = 2.0
@@ -42,6 +50,24 @@ class Guidance:
     face_text: float | None = None
     rescale: float = 0.0
     form: GuidanceForm = "nested"
+    interval: Interval = ALWAYS
+
+    def __post_init__(self) -> None:
+        low, high = self.interval
+        if not 0.0 <= low <= high <= 1.0:
+            raise ValueError(f"guidance interval {low}:{high} is not within 0:1, or falls")
+
+    def plain(self) -> Guidance:
+        """What is left where there is no guidance."""
+
+        def bounded(weight: float) -> float:
+            return min(weight, 1.0)
+
+        face_text = None if self.face_text is None else bounded(self.face_text)
+        return replace(
+            self, text=bounded(self.text), audio=bounded(self.audio), visual=bounded(self.visual),
+            face_text=face_text, rescale=0.0, interval=ALWAYS,
+        )  # fmt: skip
 
     def _coefficients(self, text: float) -> tuple[float, ...]:
         """Of ∅, t, (t,a), (a,v) and (t,a,v)."""
@@ -70,13 +96,44 @@ def guided_field(
     condition: Condition,
     guidance: Guidance,
     mask: Tensor | None = None,
+    times: Sequence[float] | None = None,
+    runner: Runner | None = None,
 ) -> Field:
     """The guided velocity of a batch as a function of ``(audio, visual)`` and time.
 
     All conditions that count run as one batch. Text is embedded once for all steps. A state of one
-    tensor means audio alone.
+    tensor means audio alone. With ``times``, the only ones that will be asked for, what the steps
+    have in common is computed once (``dit.tables``) and ``runner`` runs the evaluations; the field
+    is the same to rounding.
     """
+    low, high = guidance.interval
+
+    def within(time: float) -> bool:
+        return low <= time <= high
+
+    def part(weights: Guidance, inside: bool) -> Field:
+        asked = None if times is None else [time for time in times if within(time) == inside]
+        return _field(model, text, condition, weights, mask, asked, runner or Runner())
+
+    guided = part(guidance, True)
+    if guidance.interval == ALWAYS:
+        return guided
+    plain = part(guidance.plain(), False)
+    return lambda state, time: (guided if within(time) else plain)(state, time)
+
+
+def _field(
+    model: DualBranchDiT,
+    text: TextInput,
+    condition: Condition,
+    guidance: Guidance,
+    mask: Tensor | None,
+    times: Sequence[float] | None,
+    runner: Runner,
+) -> Field:
+    """The field with the same guidance at all times."""
     terms = guidance.terms()
+    count = len(terms)
     batch, frames = condition.audio.shape[:2]
     device = condition.audio.device
 
@@ -84,18 +141,13 @@ def guided_field(
         drops = torch.tensor([not kept[position] for _, kept in terms], device=device)
         return drops.repeat_interleave(batch)
 
-    count = len(terms)
-    repeated_text = TextInput(
-        ids=torch.cat([text.ids] * count),
-        index=None if text.index is None else torch.cat([text.index] * count),
-        phase=None if text.phase is None else torch.cat([text.phase] * count),
-    )
-    embedded = model.text(repeated_text, frames, column(0))
+    embedded = _embedded(model, text, frames, [not kept[0] for _, kept in terms], batch)
     given = condition.repeat(count).drop(audio=column(1), visual=column(2))
     repeated_mask = None if mask is None else torch.cat([mask] * count)
     weights = torch.tensor([pair for pair, _ in terms], device=device)  # [n, stream]
 
-    def field(state: State, time: float) -> State:
+    def evaluate(state: State, time: float) -> State:
+        """The network's outputs for all terms, ``[n·B, T, c]``."""
         inputs = [torch.cat([x] * count) for x in state]
         outputs = model(
             inputs[0],
@@ -105,23 +157,80 @@ def guided_field(
             time=torch.full((batch * count,), time, device=device),
             mask=repeated_mask,
         )
+        return tuple(x for x in outputs if x is not None)
+
+    if times:
+        tabled = _Tabled(model, given, embedded, repeated_mask, times, runner)
+        evaluate = tabled.evaluate
+
+    def field(state: State, time: float) -> State:
         velocities = []
         plain = slice((count - 1) * batch, None)  # everything given
-        for stream, (x, out) in enumerate(zip(inputs, outputs, strict=False)):
-            assert out is not None
+        for stream, (x, out) in enumerate(zip(state, evaluate(state, time), strict=True)):
             out = out.float()
             if model.config.prediction == "data":
-                out = velocity_from_data(out, x, time)
+                out = velocity_from_data(out, torch.cat([x] * count), time)
             stacked = out.reshape(count, batch, *out.shape[1:])
             velocity = torch.einsum("n,n...->...", weights[:, stream], stacked)
             if stream == 0 and guidance.rescale > 0:
                 velocity = _rescaled(
-                    velocity, out[plain], x[plain], time, condition.audio_visible, guidance.rescale
+                    velocity, out[plain], x, time, condition.audio_visible, guidance.rescale
                 )
             velocities.append(velocity)
         return tuple(velocities)
 
     return field
+
+
+def _embedded(
+    model: DualBranchDiT, text: TextInput, frames: int, drops: Sequence[bool], batch: int
+) -> Tensor:
+    """Text ``[n·B, L, text_dim]`` of all terms; there are but two kinds, with it and without."""
+    kinds = sorted(set(drops))
+    dropped = torch.tensor(kinds, device=text.ids.device).repeat_interleave(batch)
+    parts = model.text(text.repeat(len(kinds)), frames, dropped).chunk(len(kinds))
+    return torch.cat([parts[kinds.index(drop)] for drop in drops])
+
+
+class _Tabled:
+    """Evaluations by tables and a runner, which may want longer sequences."""
+
+    def __init__(
+        self,
+        model: DualBranchDiT,
+        condition: Condition,
+        text: Tensor,
+        mask: Tensor | None,
+        times: Sequence[float],
+        runner: Runner,
+    ) -> None:
+        self._model, self._runner = model, runner
+        self._frames = condition.audio.shape[1]
+        self._length = runner.length(self._frames)
+        more = self._length - self._frames
+        # A bucket always has its mask, also when it is just full: graphs are made for one or none.
+        if runner.bucket > 1:
+            if mask is None:
+                mask = torch.ones_like(condition.audio_visible)
+            # Padding comes after the text's own layers: their statistics would see it.
+            text = F.pad(text, (0, 0, 0, more // model.config.patch))
+            condition, mask = condition.padded(self._length), F.pad(mask, (0, more))
+        self._parts = condition, text, mask
+        self._times = times
+        self._tables: Tables | None = None
+
+    def evaluate(self, state: State, time: float) -> State:
+        """The network's outputs for all terms, ``[n·B, T, c]``."""
+        if self._tables is None:
+            condition, text, mask = self._parts
+            self._tables = Tables.of(
+                self._model, condition=condition, text=text, times=self._times, mask=mask,
+                audio_alone=len(state) == 1,
+            )  # fmt: skip
+        more = self._length - self._frames
+        padded = tuple(F.pad(x, (0, 0, 0, more)) for x in state) if more else state
+        outputs = self._runner(self._model, padded, self._tables.at(time))
+        return tuple(x[:, : self._frames] for x in outputs)
 
 
 def _rescaled(

@@ -18,16 +18,25 @@ def sinusoidal_positions(length: int, dim: int, device: torch.device) -> Tensor:
 
 
 def rotary_angles(length: int, head_dim: int, device: torch.device) -> Tensor:
-    """Rotary positions as unit complex numbers ``[L, head_dim / 2]``."""
+    """Rotary positions as cosine and sine, ``[L, head_dim / 2, 2]``."""
     rate = 1.0 / (10_000.0 ** (torch.arange(0, head_dim, 2, device=device).float() / head_dim))
     angle = torch.arange(length, device=device).float()[:, None] * rate
-    return torch.polar(torch.ones_like(angle), angle)
+    return torch.stack([angle.cos(), angle.sin()], dim=-1)
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
     """Turns adjacent channel pairs of ``x`` ``[B, H, L, head_dim]`` by their position."""
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * angles).flatten(-2).to(x.dtype)
+    pairs = x.float().unflatten(-1, (-1, 2))
+    if torch.compiler.is_compiling():  # which makes one kernel of this, and none of complex numbers
+        turned = _turned_by_parts(pairs, angles)
+    else:
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(angles))
+    return turned.flatten(-2).to(x.dtype)
+
+
+def _turned_by_parts(pairs: Tensor, angles: Tensor) -> Tensor:
+    (x, y), (cos, sin) = pairs.unbind(-1), angles.unbind(-1)
+    return torch.stack([x * cos - y * sin, x * sin + y * cos], dim=-1)
 
 
 class TimeEmbedding(nn.Module):
@@ -106,7 +115,7 @@ class Modulator(nn.Module):
 
     With ``shared`` given to ``forward`` (``[B, 6·D]``, one map for all blocks) only a table of
     ``6·D`` numbers is this block's own, and gates start at 1; else a linear layer of its own,
-    whose gates start at 0.
+    whose gates start at 0. All are returned in one, ``[B, 6·D]``.
     """
 
     def __init__(self, dim: int, *, own_map: bool) -> None:
@@ -122,13 +131,11 @@ class Modulator(nn.Module):
             table[2] = table[5] = 1.0
             self.table = nn.Parameter(table.flatten())
 
-    def forward(self, time: Tensor, shared: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(self, time: Tensor, shared: Tensor | None) -> Tensor:
         if self.linear is not None:
-            values = self.linear(F.silu(time))
-        else:
-            assert shared is not None and self.table is not None
-            values = shared + self.table.to(shared.dtype)
-        return tuple(part[:, None] for part in values.chunk(6, dim=-1))
+            return self.linear(F.silu(time))
+        assert shared is not None and self.table is not None
+        return shared + self.table.to(shared.dtype)
 
 
 class FeedForward(nn.Module):

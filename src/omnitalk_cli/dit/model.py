@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange, reduce
 from torch import Tensor, nn
 
-from omnitalk_cli.dit.blocks import FusionBlock, StreamBlock, StreamContext
+from omnitalk_cli.dit.blocks import FusionBlock, StreamBlock, StreamContext, modulate
 from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.dit.layers import (
     ConvNeXtBlock,
@@ -35,6 +35,14 @@ class TextInput:
     ids: Tensor
     index: Tensor | None = None
     phase: Tensor | None = None
+
+    def repeat(self, times: int) -> TextInput:
+        """The same text ``times`` times along the batch."""
+        return TextInput(
+            ids=torch.cat([self.ids] * times),
+            index=None if self.index is None else torch.cat([self.index] * times),
+            phase=None if self.phase is None else torch.cat([self.phase] * times),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +68,16 @@ class Condition:
             visual=visual * visual_visible[..., None],
             audio_visible=audio_visible,
             visual_visible=visual_visible,
+        )
+
+    def padded(self, frames: int) -> Condition:
+        """With frames at the end that are not given, ``frames`` in all."""
+        more = frames - self.audio.shape[1]
+        return Condition(
+            audio=F.pad(self.audio, (0, 0, 0, more)),
+            visual=F.pad(self.visual, (0, 0, 0, more)),
+            audio_visible=F.pad(self.audio_visible, (0, more)),
+            visual_visible=F.pad(self.visual_visible, (0, more)),
         )
 
     def drop(self, *, audio: Tensor, visual: Tensor) -> Condition:
@@ -176,13 +194,20 @@ class Stream(nn.Module):
         """Tokens ``[B, L, D]`` of the noisy and the given frames ``[B, T, channels]``, text, and
         given ``sound`` ``[B, T, 100]`` where the configuration has it."""
         p = self.config.patch
-        parts = [rearrange(x, "b (l p) c -> b l (p c)", p=p) for x in (noisy, given)] + [text]
-        if self.config.visible_flag:
-            parts.append(reduce(visible.to(noisy.dtype), "b (l p) -> b l 1", "mean", p=p))
-        x = self.proj(torch.cat(parts, dim=-1))
+        # State and condition are kept in fp32, whatever the network computes in.
+        noise = patches(noisy, p).to(text.dtype)
+        x = self.proj(torch.cat([noise, *self.known(given, visible, text)], dim=-1))
         if self.sound is not None and sound is not None:
-            x = x + self.sound(rearrange(sound, "b (l p) c -> b l (p c)", p=p))
+            x = x + self.sound(patches(sound, p).to(text.dtype))
         return self.positions(x, mask)
+
+    def known(self, given: Tensor, visible: Tensor, text: Tensor) -> list[Tensor]:
+        """What of the projection's input is no noise."""
+        parts = [patches(given, self.config.patch).to(text.dtype), text]
+        if self.config.visible_flag:
+            share = reduce(visible.to(text.dtype), "b (l p) -> b l 1", "mean", p=self.config.patch)
+            parts.append(share)
+        return parts
 
     def context(
         self,
@@ -192,19 +217,32 @@ class Stream(nn.Module):
         mask: Tensor | None,
     ) -> StreamContext:
         """Time (and the reference's summary) as every block of this stream wants it."""
-        embedded = self.time(time)
-        if self.summary is not None and summary is not None:
-            embedded = embedded + self.summary(summary)
-        shared = None if self.shared is None else self.shared(F.silu(embedded))
+        embedded, shared = self.moment(self.time(time), summary)
         return StreamContext(time=embedded, shared=shared, angles=angles, mask=mask)
 
+    def moment(self, embedded: Tensor, summary: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Embedded time ``[B, D]`` with the reference's summary, and the shared map of it."""
+        if self.summary is not None and summary is not None:
+            embedded = embedded + self.summary(summary.to(embedded.dtype))
+        shared = None if self.shared is None else self.shared(F.silu(embedded))
+        return embedded, shared
+
     def finish(self, x: Tensor, context: StreamContext) -> Tensor:
-        """The single-modality blocks, the final AdaLN (scale, then shift) and the output map."""
+        """The single-modality blocks, the final AdaLN and the output map."""
         for block in self.blocks:
             x = block(x, context)
-        scale, shift = self.final(F.silu(context.time))[:, None].chunk(2, dim=-1)
-        x = F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
+        return self.output(x, self.final(F.silu(context.known_time)))
+
+    def output(self, x: Tensor, final: Tensor) -> Tensor:
+        """Frames ``[B, T, channels]`` by the final AdaLN ``[B, 2·D]``: scale, then shift."""
+        scale, shift = final[:, None].chunk(2, dim=-1)
+        x = modulate(x, shift, scale)
         return rearrange(self.out(x), "b l (p c) -> b (l p) c", p=self.config.patch)
+
+
+def patches(frames: Tensor, patch: int) -> Tensor:
+    """Frames ``[B, T, c]`` as tokens ``[B, L, patch·c]``."""
+    return rearrange(frames, "b (l p) c -> b l (p c)", p=patch)
 
 
 def _statistics(values: Tensor, visible: Tensor) -> Tensor:
@@ -253,15 +291,7 @@ class DualBranchDiT(nn.Module):
             raise ValueError(f"{frames} frames do not divide into patches of {patch}")
         token_mask = None if mask is None else mask[:, ::patch]
         angles = rotary_angles(frames // patch, self.config.head_dim, noisy_audio.device)
-        summary = None
-        if self.config.reference_summary:
-            summary = torch.cat(
-                [
-                    _statistics(condition.audio, condition.audio_visible),
-                    _statistics(condition.visual, condition.visual_visible),
-                ],
-                dim=-1,
-            )
+        summary = self.summary(condition)
         at = self.audio.context(time, summary, angles, token_mask)
         a = self.audio.start(
             noisy_audio, condition.audio, condition.audio_visible, text, token_mask
@@ -279,3 +309,13 @@ class DualBranchDiT(nn.Module):
         for block in self.fusion:
             a, v = block(a, v, at, vt)
         return self.audio.finish(a, at), self.visual.finish(v, vt)
+
+    def summary(self, condition: Condition) -> Tensor | None:
+        """What the time embedding is told of the reference ``[B, 2·(100 + 61) + 2]``, if so."""
+        if not self.config.reference_summary:
+            return None
+        parts = [
+            _statistics(condition.audio, condition.audio_visible),
+            _statistics(condition.visual, condition.visual_visible),
+        ]
+        return torch.cat(parts, dim=-1)

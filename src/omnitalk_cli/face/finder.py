@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from omnitalk_cli.face.mediapipe_models import Box, FaceDetector, FaceMesh
+from omnitalk_cli.face.mediapipe_models import Box, FaceDetector, FaceMesh, LandmarkNetworks
 
 _SAME = 0.3  # overlap above which two boxes are one face
 _TILE_SHARES = (0.75, 0.5, 0.3)  # sides of the tiles over the picture's shorter side
@@ -80,11 +80,12 @@ def rank(tracks: Iterable[FaceTrack]) -> list[FaceTrack]:
 
 
 class FaceFinder:
-    """Looks at one sampled picture after another; a context manager over its two networks."""
+    """Looks at one sampled picture after another; a context manager over its two networks: a
+    detector, and one of ``networks`` that confirms its faces."""
 
-    def __init__(self) -> None:
+    def __init__(self, networks: LandmarkNetworks = FaceMesh) -> None:
         self._detector = FaceDetector()
-        self._mesh = FaceMesh(still=True)
+        self._mesh = networks(still=True)
         self._open: list[list[Sighting]] = []
         self.samples = 0
 

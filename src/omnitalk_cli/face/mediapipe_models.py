@@ -9,11 +9,11 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import ModuleType, TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import cv2
 import numpy as np
@@ -105,32 +105,59 @@ def _without_matplotlib() -> Iterator[None]:
             del sys.modules[name]
 
 
-def _solution(module: str, name: str) -> Any:
-    """A class of ``mediapipe.python.solutions``. Raises SetupError when it cannot be imported."""
+def load_module(name: str) -> Any:
+    """The module ``mediapipe.<name>``, quietly. Raises SetupError when it cannot be imported."""
     os.environ.setdefault("GLOG_minloglevel", "3")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", module=r"google\.protobuf\.symbol_database")
     try:
         with silenced_stderr(), _without_matplotlib():
-            solutions = importlib.import_module(f"mediapipe.python.solutions.{module}")
-        return getattr(solutions, name)
+            return importlib.import_module(f"mediapipe.{name}")
     except ImportError as error:
         raise SetupError(
-            f"mediapipe's {module} cannot be loaded ({error}); install mediapipe 0.10.21"
+            f"mediapipe's {name.rpartition('.')[2]} cannot be loaded ({error}); install mediapipe "
+            "0.10.21"
         ) from error
 
 
-class _Network:
-    """One MediaPipe graph: a context manager whose beginning and end are silenced."""
+class LandmarkNetwork(Protocol):
+    """A network that finds 478 landmarks on faces."""
 
-    def __init__(self, module: str, name: str, **options: Any) -> None:
-        build = _solution(module, name)
+    def landmarks(self, picture: Picture) -> Float:
+        """All faces ``[F,478,3]``: pixels, x right, y down, z in the same unit, smaller nearer."""
+        ...
+
+    def close(self) -> None:
+        """Free the network."""
+        ...
+
+
+class LandmarkNetworks(Protocol):
+    """What opens such networks: ``still`` ones find the face anew in every picture, the others
+    follow it from picture to picture, ``faces`` of them at most."""
+
+    def __call__(
+        self, *, still: bool, faces: int = 1, confidence: float = 0.5
+    ) -> LandmarkNetwork: ...
+
+
+class QuietGraph:
+    """One MediaPipe graph: a context manager whose beginning and end are silenced.
+
+    ``build`` makes it; ``run`` (of a subclass) takes a picture to its faces, as a sequence.
+    """
+
+    def __init__(self, build: Callable[[], Any]) -> None:
+        self._found_one = False
         with silenced_stderr():
-            self._graph = build(**options)
+            self._graph = build()
             # Its threads open the models after the constructor has returned, and announce it:
             # a black picture makes them finish while nobody listens.
-            self._graph.process(np.zeros((64, 64, 3), np.uint8))
-        self._found_one = False
+            self.run(np.zeros((64, 64, 3), np.uint8))
+
+    def run(self, picture: Picture) -> Sequence[Any]:
+        """The faces in ``picture``, as the graph gives them."""
+        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self
@@ -148,24 +175,38 @@ class _Network:
         with silenced_stderr():
             self._graph.close()
 
-    def _run(self, picture: Picture, result: str) -> Any:
-        """The list ``result`` of the graph's answer; the first face makes it talk once more."""
+    def faces(self, picture: Picture) -> Sequence[Any]:
+        """As ``run``; the first face makes the graph talk once more."""
         picture = np.ascontiguousarray(picture)
         if self._found_one:
-            return getattr(self._graph.process(picture), result) or ()
+            return self.run(picture)
         with silenced_stderr():
-            found = getattr(self._graph.process(picture), result) or ()
+            found = self.run(picture)
         self._found_one = bool(found)
         return found
 
 
-class FaceDetector(_Network):
+class _Solution(QuietGraph):
+    """A graph of ``mediapipe.python.solutions``; ``result`` is the list it answers with."""
+
+    def __init__(self, module: str, name: str, result: str, **options: Any) -> None:
+        self._result = result
+        build = getattr(load_module(f"python.solutions.{module}"), name)
+        super().__init__(lambda: build(**options))
+
+    def run(self, picture: Picture) -> Sequence[Any]:
+        """The faces in ``picture``, as the graph gives them."""
+        return getattr(self._graph.process(picture), self._result) or ()
+
+
+class FaceDetector(_Solution):
     """Full-range detector: faces down to about a twelfth of the picture's longer side."""
 
     def __init__(self, confidence: float = 0.5) -> None:
         super().__init__(
             "face_detection",
             "FaceDetection",
+            "detections",
             model_selection=1,
             min_detection_confidence=confidence,
         )
@@ -180,7 +221,7 @@ class FaceDetector(_Network):
             small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
             picture = np.asarray(small, np.uint8)
         found = []
-        for detection in self._run(picture, "detections"):
+        for detection in self.faces(picture):
             box = detection.location_data.relative_bounding_box
             found.append(
                 Box(
@@ -194,13 +235,14 @@ class FaceDetector(_Network):
         return found
 
 
-class FaceMesh(_Network):
+class FaceMesh(_Solution):
     """478 landmarks with irises. ``still`` finds the face anew in every picture."""
 
     def __init__(self, *, still: bool, faces: int = 1, confidence: float = 0.5) -> None:
         super().__init__(
             "face_mesh",
             "FaceMesh",
+            "multi_face_landmarks",
             static_image_mode=still,
             max_num_faces=faces,
             refine_landmarks=True,
@@ -210,7 +252,11 @@ class FaceMesh(_Network):
 
     def landmarks(self, picture: Picture) -> Float:
         """All faces ``[F,478,3]``: pixels, x right, y down, z in the same unit, smaller nearer."""
-        height, width = picture.shape[:2]
-        faces = self._run(picture, "multi_face_landmarks")
-        points = [[(p.x * width, p.y * height, p.z * width) for p in f.landmark] for f in faces]
-        return np.array(points, np.float32).reshape(-1, 478, 3)
+        return in_pixels([face.landmark for face in self.faces(picture)], picture)
+
+
+def in_pixels(faces: Sequence[Any], picture: Picture) -> Float:
+    """MediaPipe's landmarks of several faces, shares of the picture's sides, as [F,478,3]."""
+    height, width = picture.shape[:2]
+    points = [[(p.x * width, p.y * height, p.z * width) for p in face] for face in faces]
+    return np.array(points, np.float32).reshape(-1, 478, 3)

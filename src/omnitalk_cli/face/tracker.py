@@ -1,4 +1,4 @@
-"""Landmarks of one face through a clip: FaceMesh in the fixed square, gaps filled, smoothed."""
+"""Landmarks of one face through a clip: tracked in the fixed square, gaps filled, smoothed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.face.crop import choose_crop
 from omnitalk_cli.face.finder import FaceTrack, rank
-from omnitalk_cli.face.mediapipe_models import Box, FaceMesh
+from omnitalk_cli.face.mediapipe_models import Box, FaceMesh, LandmarkNetwork, LandmarkNetworks
 from omnitalk_cli.face.smoothing import fill_gaps, gaps, smooth
 from omnitalk_cli.types import Crop, Float
 
@@ -65,12 +65,19 @@ class LandmarkTracker:
     """Follows one face through square pictures; a context manager.
 
     ``expected`` is where the face is at first, in pixels of the square; ``faces`` how many may be
-    in the square at once, to tell them apart.
+    in the square at once, to tell them apart; ``networks`` what finds the landmarks.
     """
 
-    def __init__(self, expected: Box | None = None, *, faces: int = 1) -> None:
-        self._mesh = FaceMesh(still=False, faces=faces)
-        self._again: FaceMesh | None = None
+    def __init__(
+        self,
+        expected: Box | None = None,
+        *,
+        faces: int = 1,
+        networks: LandmarkNetworks = FaceMesh,
+    ) -> None:
+        self._networks = networks
+        self._mesh = networks(still=False, faces=faces)
+        self._again: LandmarkNetwork | None = None
         self._last = expected
         self._points: list[Float] = []
         self._found: list[bool] = []
@@ -118,7 +125,7 @@ class LandmarkTracker:
         if self._last is None:
             return None
         if self._again is None:
-            self._again = FaceMesh(still=True, confidence=0.3)
+            self._again = self._networks(still=True, confidence=0.3)
         half = self._last.side
         x, y = self._last.centre
         x0, y0 = max(0, round(x - half)), max(0, round(y - half))

@@ -118,6 +118,13 @@ class Chart:
                       thickness=2)  # fmt: skip
             right -= 28
 
+    def fill(self, x: float, y: float, width: float, height: float, colour: Colour) -> None:
+        """A rectangle."""
+        corner = (round(x * SCALE), round(y * SCALE))
+        other = (round((x + width) * SCALE) - 1, round((y + height) * SCALE) - 1)
+        if other[0] >= corner[0] and other[1] >= corner[1]:
+            cv2.rectangle(self._canvas, corner, other, colour, -1)
+
     def image(self, box: Box, values: Float, *, colour_map: int) -> None:
         """``values`` [rows,columns] in 0...1 stretched over the panel, first row at the bottom."""
         levels = (np.clip(values[::-1], 0, 1) * 255).astype(np.uint8)

@@ -205,22 +205,31 @@ def _models() -> Iterator[Check]:
 
 
 def _speech_recognition() -> Check:
-    from omnitalk_cli.speech.asr import find_model, models_folder
+    from omnitalk_cli.speech.asr_models import find_model, installed_models
 
     remedy = "give --ref-text or a .txt beside the clip; without them the model does without"
+    pull = "omnitalk weights pull whisper-base"
     try:
         version = importlib.metadata.version("faster-whisper")
-        model = find_model()
-    except (importlib.metadata.PackageNotFoundError, SetupError) as error:
+        from omnitalk_cli.pipeline.devices import choose_device
+
+        model = find_model(device=choose_device("auto"))
+    except (ImportError, OSError, SetupError) as error:
         return Check(name="speech recognition", state="optional", found=str(error), remedy=remedy)
     if model is None:
         return Check(
             name="speech recognition",
             state="optional",
             found=f"faster-whisper {version}, no model",
-            remedy=f"{remedy}; or put a faster-whisper model into {models_folder()}",
+            remedy=f"{remedy}; or {pull}",
         )
-    return Check(name="speech recognition", state="ok", found=str(model))
+    others = ", ".join(known.name for known in installed_models() if known.name != model.name)
+    return Check(
+        name="speech recognition",
+        state="ok",
+        found=f"whisper {model.name} ({model.size / 1e6:.0f} MB) in {model.folder}"
+        + (f"; also {others}" if others else ""),
+    )
 
 
 def _folder(name: str, path: Path) -> Check:

@@ -135,8 +135,9 @@ def motion_to(
     # The last patch may reach over the end: the last frame stands on.
     adapted = np.pad(adapted, ((0, -len(mel) % patch), (0, 0)), mode="edge")
     infiller = Infiller(
-        model.network, model.normalisation, options, context_of(reference, model, options)
-    )
+        model.network, model.normalisation, options, context_of(reference, model, options),
+        runner=model.runner,
+    )  # fmt: skip
     edges = piece_edges(loudness, patch)
     codes: list[Float] = []
     for number, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from omnitalk_cli.dit.accelerate import Runner
 from omnitalk_cli.dit.checkpoint import Normalisation
 from omnitalk_cli.dit.flow import (
     SCHEDULES,
@@ -17,6 +18,7 @@ from omnitalk_cli.dit.flow import (
     Schedule,
     Solver,
     State,
+    evaluation_times,
     integrate,
     time_grid,
     velocity_from_data,
@@ -25,6 +27,7 @@ from omnitalk_cli.dit.guidance import FORMS, Guidance, GuidanceForm, guided_fiel
 from omnitalk_cli.dit.model import Condition, DualBranchDiT, TextInput
 from omnitalk_cli.errors import UsageError
 from omnitalk_cli.face.codes import CODE_NAMES, EXPRESSION
+from omnitalk_cli.pipeline.settings import parse_interval
 from omnitalk_cli.text.alignment import Alignment
 from omnitalk_cli.types import MEL_RATE, Float
 
@@ -37,7 +40,8 @@ class SamplingOptions:
     """How to sample. ``cfg_*`` are the guidance weights of text, audio and visual reference;
     ``cfg_face`` is the text's weight on the face, so that clear speech does not overdo the lips;
     ``cfg_rescale`` 0…1 takes back what guidance does to the sound's spread; ``cfg_form`` says how
-    the weights are put together (``dit.guidance``). ``refresh`` 0…1 is the share of the sound's
+    the weights are put together and ``cfg_interval`` at which flow times they hold
+    (``dit.guidance``). ``refresh`` 0…1 is the share of the sound's
     and the lips' noise that is drawn anew after every step; ``liveliness`` scales the noise that
     head, eyes, lids and brows start from: few steps lose a part of the movement."""
 
@@ -48,6 +52,7 @@ class SamplingOptions:
     cfg_face: float = 1.3
     cfg_rescale: float = 0.7
     cfg_form: GuidanceForm = "contextual"
+    cfg_interval: str = "0:1"
     schedule: Schedule = "uniform"
     solver: Solver = "euler"
     refresh: float = 1.0
@@ -67,6 +72,7 @@ class SamplingOptions:
             raise UsageError(f"unknown solver {self.solver!r}; use one of {SOLVERS}")
         try:
             time_grid(self.schedule, self.steps)
+            assert self.guidance
         except ValueError as error:
             raise UsageError(str(error)) from error
 
@@ -80,6 +86,7 @@ class SamplingOptions:
             face_text=self.cfg_face,
             rescale=self.cfg_rescale,
             form=self.cfg_form,
+            interval=parse_interval(self.cfg_interval),
         )
 
     @property
@@ -89,7 +96,12 @@ class SamplingOptions:
         The sound then is what the text otherwise is to the face, so that ``cfg_face`` weighs it;
         the evaluation without any condition is the one without sound.
         """
-        return Guidance(text=self.cfg_face, audio=self.cfg_face, visual=self.cfg_video)
+        return Guidance(
+            text=self.cfg_face,
+            audio=self.cfg_face,
+            visual=self.cfg_video,
+            interval=parse_interval(self.cfg_interval),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +149,7 @@ class Context:
 class Infiller:
     """Infills piece after piece; keeps the reference and the end of the last piece in context.
 
-    The reference's length must be a multiple of the network's patch.
+    The reference's length must be a multiple of the network's patch. ``runner`` runs the network.
     """
 
     def __init__(
@@ -146,8 +158,11 @@ class Infiller:
         normalisation: Normalisation,
         options: SamplingOptions,
         reference: Context,
+        *,
+        runner: Runner | None = None,
     ) -> None:
         self.network, self.normalisation, self.options = network, normalisation, options
+        self.runner = runner
         self.reference = reference
         self.tail: Context | None = None
         self._generator = torch.Generator().manual_seed(options.seed)
@@ -187,11 +202,10 @@ class Infiller:
         known, frames = sum(len(part.mel) for part in context), len(alignment.index)
         config = self.network.config
         device = self.normalisation.mel_mean.device
-        dtype = next(self.network.parameters()).dtype
 
         def sequence(parts: Sequence[Tensor], end: Tensor | None, width: int) -> Tensor:
             last = torch.zeros(frames, width) if end is None else end
-            return torch.cat([*parts, last])[None].to(device, dtype)
+            return torch.cat([*parts, last])[None].to(device)
 
         visible = torch.zeros(1, known + frames, dtype=torch.bool, device=device)
         visible[:, :known] = True
@@ -207,25 +221,28 @@ class Infiller:
             visible,
         )
         noise = tuple(
-            torch.randn(1, known + frames, width, generator=self._generator).to(device, dtype)
+            torch.randn(1, known + frames, width, generator=self._generator).to(device)
             for width in (config.mel_bins, config.code_count)
         )
         free = torch.tensor([1.0 if lip else self.options.liveliness for lip in _LIPS])
-        noise = noise[0], noise[1] * free.to(device, dtype)
+        noise = noise[0], noise[1] * free.to(device)
         # In training the text is known of the whole sample or, with given sound, of none of it.
         spoken = [*(part.alignment for part in context), alignment]
         text = text_input([Alignment.unknown(known + frames)] if textless else spoken, device)
+        grid = time_grid(self.options.schedule, self.options.steps)
         with torch.inference_mode():
             field = guided_field(
                 self.network,
                 text=text,
                 condition=condition,
                 guidance=self.options.driven_guidance if textless else self.options.guidance,
+                times=evaluation_times(grid, self.options.solver),
+                runner=self.runner,
             )
             state = integrate(
                 _holding(field, condition),
                 noise,
-                time_grid(self.options.schedule, self.options.steps),
+                grid,
                 solver=self.options.solver,
                 refresh=self._refresh(device),
                 generator=self._generator,

@@ -7,7 +7,7 @@ embedded model moves to that sound, as it does to a recording.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +17,8 @@ from omnitalk_cli.errors import UsageError
 from omnitalk_cli.pipeline.driven import Recording, follow, motion_to, recording_mel
 from omnitalk_cli.pipeline.models import EMBEDDED, ChosenModel, choose_model
 from omnitalk_cli.pipeline.prompted import PromptedOptions, speak
+from omnitalk_cli.pipeline.running import Compile, settle_compile
+from omnitalk_cli.pipeline.settings import estimate_seconds
 from omnitalk_cli.pipeline.synthesis import SynthesisOptions, synthesise
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.speech.loudness import usual_loudness
@@ -24,11 +26,12 @@ from omnitalk_cli.speech.vocoders import settle_vocoder
 from omnitalk_cli.types import Performance, Reference, Script
 
 if TYPE_CHECKING:
+    from omnitalk_cli.dit.accelerate import Runner
     from omnitalk_cli.pipeline.workshop import Workshop
 
 # What of the options the voice model takes, and what the motion to its sound.
-_OF_VOICE = ("steps", "cfg_text", "cfg_audio", "cfg_video", "schedule", "solver", "speed",
-             "duration", "seed")  # fmt: skip
+_OF_VOICE = ("steps", "cfg_text", "cfg_audio", "cfg_video", "cfg_interval", "schedule", "solver",
+             "speed", "duration", "seed")  # fmt: skip
 _OF_MOTION = ("cfg_video", "cfg_face", "seed")
 
 
@@ -36,7 +39,8 @@ _OF_MOTION = ("cfg_video", "cfg_face", "seed")
 class SpeechSettings:
     """The model, where and how it computes, and how it samples: ``joint`` is for the embedded
     model, ``prompted`` for a model that is prompted (None: there is none). ``vocoder`` is what a
-    prompted model speaks through."""
+    prompted model speaks through. ``compile``: see ``pipeline.running``, where ``many`` says that
+    more videos follow."""
 
     model: ChosenModel
     device: str
@@ -44,6 +48,8 @@ class SpeechSettings:
     joint: SynthesisOptions
     prompted: PromptedOptions | None
     vocoder: str
+    compile: Compile = "off"
+    many: bool = False
 
     @classmethod
     def of(
@@ -54,6 +60,8 @@ class SpeechSettings:
         dtype: torch.dtype,
         vocoder: str,
         options: dict[str, Any],
+        compile: Compile = "off",
+        many: bool = False,
     ) -> SpeechSettings:
         """From the ``options`` that were given, by name. Raises UsageError for bad values."""
 
@@ -68,6 +76,8 @@ class SpeechSettings:
             joint=SynthesisOptions(**(among(_OF_MOTION) if prompted else options)),
             prompted=PromptedOptions(**among(_OF_VOICE)) if prompted else None,
             vocoder=vocoder,
+            compile=compile,
+            many=many,
         )
 
 
@@ -87,7 +97,11 @@ def perform(
     """
     device, dtype = settings.device, settings.dtype
     if settings.prompted is None:
-        model, options = workshop.model(settings.model, device=device, dtype=dtype), settings.joint
+        options = settings.joint
+        model = replace(
+            workshop.model(settings.model, device=device, dtype=dtype),
+            runner=_runner(spoken, settings, workshop),
+        )
         if isinstance(spoken, Recording):
             return follow(reference, spoken, model, options, progress=progress, notes=notes)
         return synthesise(reference, spoken, model, options, progress=progress, notes=notes)
@@ -95,7 +109,10 @@ def perform(
         raise UsageError(
             f"{settings.model.name} makes speech; for recorded speech leave --model out"
         )
-    voice = workshop.prompted(settings.model, device=device, dtype=dtype)
+    voice = replace(
+        workshop.prompted(settings.model, device=device, dtype=dtype),
+        runner=_runner(spoken, settings, workshop),
+    )
     vocoder = workshop.vocoder(
         settle_vocoder(settings.vocoder, mel=voice.mel, joint=False, notes=notes), mel=voice.mel,
         device=device, dtype=torch.float32,
@@ -121,4 +138,20 @@ def perform(
                   if name not in ("speed", "duration", "cfg_text", "cfg_audio")}  # fmt: skip
     return Performance(
         mel=mel, codes=codes[: len(mel)], segments=speech.segments, settings=facts, sound=sound
+    )
+
+
+def _runner(spoken: Script | Recording, settings: SpeechSettings, workshop: Workshop) -> Runner:
+    """What runs the network for as much speech as ``spoken`` is."""
+    speech = settings.prompted or settings.joint
+    seconds = (
+        spoken.seconds
+        if isinstance(spoken, Recording)
+        else estimate_seconds(spoken, speed=speech.speed, duration=speech.duration)
+    )
+    choice = settle_compile(
+        settings.compile, device=settings.device, seconds=seconds, many=settings.many
+    )
+    return workshop.runner(
+        settings.model, device=settings.device, dtype=settings.dtype, choice=choice
     )

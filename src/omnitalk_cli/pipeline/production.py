@@ -148,6 +148,7 @@ def produce(
     rate = exact_rate(options.fps)
     framing = Framing(reference, options.frame, fps=float(rate))
     timings: dict[str, float] = {}
+    settings = dict(performance.settings)
     begin = time.monotonic()
     audio = performance.sound
     if audio is None:
@@ -156,6 +157,7 @@ def produce(
             dtype=choose_dtype("float32" if options.dtype == "auto" else options.dtype, device),
         )  # fmt: skip
         audio = vocode(performance, vocoder, progress=progress)
+        settings["vocoder"] = vocoder.name
     elif options.vocoder != AUTO:
         notes(f"the speech is there already; --vocoder {options.vocoder} has nothing to do")
     timings["vocoder"] = time.monotonic() - begin
@@ -231,7 +233,7 @@ def produce(
             **dict.fromkeys(LAYERS, True),
         },
         timings=timings,
-        settings=performance.settings,
+        settings=settings,
     )
 
 

@@ -8,13 +8,14 @@ length of the sequence; what the speech lasts follows from how many bytes the re
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from omnitalk_cli.dit.accelerate import Runner
 from omnitalk_cli.dit.checkpoint import Normalisation, load_checkpoint
 from omnitalk_cli.dit.flow import (
     EPSS_STEPS,
@@ -23,6 +24,7 @@ from omnitalk_cli.dit.flow import (
     Schedule,
     Solver,
     State,
+    evaluation_times,
     integrate,
     time_grid,
 )
@@ -31,6 +33,7 @@ from omnitalk_cli.dit.model import Condition, DualBranchDiT, TextInput
 from omnitalk_cli.errors import InputError, SetupError, UsageError
 from omnitalk_cli.face.codes import CODE_COUNT, EXPRESSION
 from omnitalk_cli.pipeline.chunks import FADE_FRAMES, Chunk, chunks_of, join
+from omnitalk_cli.pipeline.settings import parse_interval
 from omnitalk_cli.pipeline.synthesis import resample_codes
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.speech.mel import MelKind, log_mel
@@ -64,13 +67,15 @@ _LONGEST_FRAMES = 8192  # 87 s: further positions were never trained
 class PromptedOptions:
     """How to sample: ``cfg_text``, ``cfg_audio`` and ``cfg_video`` are the nested guidance weights
     (F5-TTS' strength s is 1 + s in text and audio); ``schedule`` None is F5-TTS' own choice: EPSS
-    where it is defined for ``steps``, else sway sampling. ``speed`` 0.5…2; ``duration`` (seconds)
+    where it is defined for ``steps``, else sway sampling; ``cfg_interval`` is where in flow time
+    there is guidance. ``speed`` 0.5…2; ``duration`` (seconds)
     fixes the length of the whole speech."""
 
     steps: int = 16
     cfg_text: float = 3.0
     cfg_audio: float = 3.0
     cfg_video: float = 3.0
+    cfg_interval: str = "0:1"
     schedule: Schedule | None = None
     solver: Solver = "euler"
     seed: int = 0
@@ -87,7 +92,7 @@ class PromptedOptions:
         if self.duration is not None and self.duration <= 0:
             raise UsageError(f"duration {self.duration} s must be positive")
         try:
-            assert self.grid
+            assert self.grid and parse_interval(self.cfg_interval)
         except ValueError as error:
             raise UsageError(str(error)) from error
 
@@ -100,7 +105,8 @@ class PromptedOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PromptedModel:
-    """A loaded model with its vocabulary; ``mel`` is the kind of log-mel that it speaks in."""
+    """A loaded model with its vocabulary; ``mel`` is the kind of log-mel that it speaks in, and
+    ``runner`` runs its network."""
 
     network: DualBranchDiT
     normalisation: Normalisation
@@ -109,6 +115,7 @@ class PromptedModel:
     mel: MelKind
     name: str
     sha256: str
+    runner: Runner = field(default_factory=Runner)
 
     @property
     def moves(self) -> bool:
@@ -303,19 +310,20 @@ def _infill(
     def sequence(given: Tensor) -> Tensor:
         padded = torch.zeros(total, given.shape[1])
         padded[: len(given)] = given
-        return padded[None].to(weights.device, weights.dtype)
+        return padded[None].to(weights.device)
 
     visible = (torch.arange(total, device=weights.device) < len(prompt.mel))[None]
     seen = visible if model.moves else torch.zeros_like(visible)
     condition = Condition.of(sequence(prompt.mel), sequence(prompt.codes), visible, seen)
     widths = (MEL_BINS, CODE_COUNT) if model.moves else (MEL_BINS,)
     noise = tuple(
-        torch.randn(1, total, width, generator=generator).to(weights.device, weights.dtype)
-        for width in widths
+        torch.randn(1, total, width, generator=generator).to(weights.device) for width in widths
     )
     text = TextInput(ids=torch.tensor([ids], device=weights.device))
     with torch.inference_mode():
-        state = sample(model.network, condition, text, noise, options, on_step=on_step)
+        state = sample(
+            model.network, condition, text, noise, options, runner=model.runner, on_step=on_step
+        )
     made = [x[0, prompt.frames :].float().cpu() for x in state]
     n = model.normalisation
     mel = made[0] * n.mel_std.cpu() + n.mel_mean.cpu()
@@ -333,18 +341,23 @@ def sample(
     noise: State,
     options: PromptedOptions,
     *,
+    runner: Runner | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> State:
     """Solves the flow from ``noise`` (audio, or audio and visual, ``[B, T, c]``); what is given
-    stands in the result as it is, as F5-TTS puts it there."""
+    stands in the result as it is, as F5-TTS puts it there. ``runner`` runs the network."""
     audio_alone = len(noise) == 1
     guidance = Guidance(
         text=options.cfg_text,
         audio=options.cfg_audio,
         visual=options.cfg_audio if audio_alone else options.cfg_video,
         form="nested",
+        interval=parse_interval(options.cfg_interval),
     )
-    field = guided_field(network, text=text, condition=condition, guidance=guidance)
+    field = guided_field(
+        network, text=text, condition=condition, guidance=guidance,
+        times=evaluation_times(options.grid, options.solver), runner=runner,
+    )  # fmt: skip
     state = integrate(field, noise, options.grid, solver=options.solver, on_step=on_step)
     given = (
         (condition.audio_visible, condition.audio), (condition.visual_visible, condition.visual)

@@ -17,6 +17,7 @@ import numpy as np
 
 from omnitalk_cli.errors import InputError, OmnitalkError, UsageError
 from omnitalk_cli.face.fit import fit_codes
+from omnitalk_cli.face.landmarker import Tracker, tracker_identity
 from omnitalk_cli.face.rig import FaceRig
 from omnitalk_cli.media.decode import decode_audio
 from omnitalk_cli.media.probe import MediaInfo, probe
@@ -31,11 +32,11 @@ from omnitalk_cli.pipeline.reference_pictures import (
 )
 from omnitalk_cli.pipeline.reference_quality import usable_pictures
 from omnitalk_cli.pipeline.reference_store import FORMAT, load_reference, save_reference
-from omnitalk_cli.pipeline.reference_text import sidecar, transcript
+from omnitalk_cli.pipeline.reference_text import recogniser_of, sidecar, transcript
 from omnitalk_cli.pipeline.reference_window import Window, best_window, is_silent
 from omnitalk_cli.pipeline.surroundings import surroundings
 from omnitalk_cli.progress import Progress, silent
-from omnitalk_cli.speech.asr import find_model
+from omnitalk_cli.speech.asr import ASR_VERSION
 from omnitalk_cli.types import SAMPLE_RATE, Float, Reference
 
 Notes = Callable[[str], None]
@@ -54,7 +55,8 @@ class ExtractOptions:
     ``start`` seconds (None: the best window), at most ``seconds`` of it; ``face_index`` counted
     from the left (None: the most visible); ``frame_size`` pixels of the stored squares;
     ``ref_text`` what is said (None: find out); ``language`` a code or ``auto``; ``asr_model`` name
-    or folder; ``audio`` another file whose sound is used.
+    or folder, and ``device`` on which it runs; ``tracker`` what finds the landmarks; ``audio``
+    another file whose sound is used.
     """
 
     start: float | None = None
@@ -64,6 +66,8 @@ class ExtractOptions:
     ref_text: str | None = None
     language: str = "auto"
     asr_model: str | None = None
+    device: str = "auto"
+    tracker: Tracker = "auto"
     audio: Path | None = None
 
     def __post_init__(self) -> None:
@@ -121,7 +125,7 @@ def extract_reference(
     voice = _voice(audio, round(heard.start * SAMPLE_RATE), samples, sound.path)
     said = transcript(
         path, sound.path, heard, total=total, text=options.ref_text, language=options.language,
-        model=options.asr_model, progress=progress, notes=notes,
+        model=options.asr_model, device=options.device, progress=progress, notes=notes,
     )  # fmt: skip
     return Reference(
         mel=_mel(voice),
@@ -246,7 +250,9 @@ def _moving(
                 f"{name}: the best part is looked for in its first {_SCAN_SECONDS:g} s "
                 "(--ref-start chooses another)"
             )
-    scan = scan_faces(info, start=start, seconds=seconds, progress=progress, warn=notes)
+    scan = scan_faces(
+        info, start=start, seconds=seconds, progress=progress, warn=notes, tracker=options.tracker
+    )
     window = Window(start=start, seconds=seconds)
     if options.start is None:
         window = best_window(
@@ -255,7 +261,7 @@ def _moving(
     chosen = choose(scan, window, name=name, index=options.face_index, notes=notes)
     return track(
         info, chosen, window, options.frame_size, trim=options.start is None,
-        progress=progress, notes=notes,
+        progress=progress, notes=notes, tracker=options.tracker,
     )  # fmt: skip
 
 
@@ -264,11 +270,14 @@ def _still(
 ) -> Pictures:
     """A single picture, repeated slowly for as long as the sound lasts."""
     one = Window(start=0.0, seconds=1.0)
-    scan = scan_faces(info, start=0.0, seconds=1.0, progress=progress, warn=notes)
+    scan = scan_faces(
+        info, start=0.0, seconds=1.0, progress=progress, warn=notes, tracker=options.tracker
+    )
     chosen = choose(scan, one, name=info.path.name, index=options.face_index, notes=notes)
     single = track(
-        info, chosen, one, options.frame_size, trim=False, progress=progress, notes=notes
-    )
+        info, chosen, one, options.frame_size, trim=False, progress=progress, notes=notes,
+        tracker=options.tracker,
+    )  # fmt: skip
     count = max(2, int(window.seconds * _STILL_FPS))
     return Pictures(
         frames=single.frames[:1] * count,
@@ -300,18 +309,19 @@ def _voice(audio: Float, start: int, samples: int, path: Path) -> Float:
 def _cache_key(path: Path, options: ExtractOptions) -> str:
     """What the features depend on, as a hash."""
     known = options.ref_text is not None or bool(sidecar(path))
-    model = None if known else find_model(options.asr_model)
+    model = None if known else recogniser_of(options.asr_model, options.language, options.device)
     parts = {
         "extractor": EXTRACTOR_VERSION,
         "format": FORMAT,
         "clip": _sha256(path),
         "audio": _sha256(options.audio) if options.audio else None,
         "beside": sidecar(path) if options.ref_text is None else "",
-        "recognised_by": model.name if model else None,
+        "recognised_by": [ASR_VERSION, model.identity()] if model else None,
         "options": [
             options.start, options.seconds, options.face_index, options.frame_size,
             options.ref_text, options.language,
         ],
+        "tracker": tracker_identity(options.tracker),
     }  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.face.crop import cut
 from omnitalk_cli.face.finder import FaceFinder, FaceTrack
+from omnitalk_cli.face.landmarker import Tracker, landmark_networks
 from omnitalk_cli.face.mediapipe_models import Box, silenced_stderr
 from omnitalk_cli.face.tracker import (
     ChosenFace,
@@ -87,6 +88,7 @@ def scan_faces(
     seconds: float,
     progress: Progress,
     warn: Callable[[str], None],
+    tracker: Tracker = "auto",
 ) -> Scan:
     """Look for faces in ``seconds`` of the clip from ``start`` on, a few times a second."""
     rate = _SHORT_SCAN_RATE if seconds <= _LONG_SCAN else _LONG_SCAN_RATE
@@ -95,7 +97,7 @@ def scan_faces(
     shrink = min(1.0, _SCAN_SIDE / longest)
     size = (round(info.display_size[0] * shrink), round(info.display_size[1] * shrink))
     with (
-        FaceFinder() as finder,
+        FaceFinder(landmark_networks(tracker)) as finder,
         stream_frames(
             info.path, fps=rate, start=start, seconds=seconds, info=info, warn=warn,
             width=size[0] if shrink < 1 else None, height=size[1] if shrink < 1 else None,
@@ -147,6 +149,7 @@ def track(
     trim: bool,
     progress: Progress,
     notes: Callable[[str], None],
+    tracker: Tracker = "auto",
 ) -> Pictures:
     """Follow the face through ``window`` and keep the square pictures of ``side`` pixels.
 
@@ -158,17 +161,19 @@ def track(
     total = max(1, int(np.floor(window.seconds * float(fps) + 1e-3)))
     frames, sharpness = [], []
     with (
-        LandmarkTracker(_first_box(chosen, side), faces=chosen.in_square) as tracker,
+        LandmarkTracker(
+            _first_box(chosen, side), faces=chosen.in_square, networks=landmark_networks(tracker)
+        ) as following,
         _SquareStream(info, chosen.crop, window, fps, side) as squares,
     ):
         for number, square in enumerate(squares):
             progress("track the face", number, total)
-            points = tracker.add(square)
+            points = following.add(square)
             frames.append(encode(square))
             sharpness.append(_sharpness(square, points))
             if number + 1 == total:
                 break
-        points, found = tracker.result()
+        points, found = following.result()
     if not found.any():
         raise InputError(
             f"no face found in {name} between {window.start:.1f} and "
@@ -206,13 +211,22 @@ def track(
 
 
 def follow(
-    info: MediaInfo, *, seconds: float = 10.0, side: int = 512, face_index: int | None = None
+    info: MediaInfo,
+    *,
+    seconds: float = 10.0,
+    side: int = 512,
+    face_index: int | None = None,
+    tracker: Tracker = "auto",
 ) -> Pictures:
     """Find and follow the face in the first ``seconds`` of a clip, sound or none."""
     window = Window(start=0.0, seconds=min(seconds, info.video_seconds))
-    scan = scan_faces(info, start=0.0, seconds=window.seconds, progress=silent, warn=_ignore)
+    scan = scan_faces(
+        info, start=0.0, seconds=window.seconds, progress=silent, warn=_ignore, tracker=tracker
+    )
     chosen = choose(scan, window, name=info.path.name, index=face_index, notes=_ignore)
-    return track(info, chosen, window, side, trim=True, progress=silent, notes=_ignore)
+    return track(
+        info, chosen, window, side, trim=True, progress=silent, notes=_ignore, tracker=tracker
+    )
 
 
 def _ignore(line: str) -> None:

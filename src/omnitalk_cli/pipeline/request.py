@@ -14,6 +14,7 @@ from omnitalk_cli.pipeline.settings import check_input
 if TYPE_CHECKING:
     from omnitalk_cli.pipeline.performing import SpeechSettings
     from omnitalk_cli.pipeline.production import ProductionOptions
+    from omnitalk_cli.pipeline.running import Compile
     from omnitalk_cli.types import Reference
 
 REFERENCE_SUFFIX = ".safetensors"
@@ -48,11 +49,26 @@ def reference_options(
     face: int | None,
     asr_model: str | None,
     size: int | None,
+    tracker: str | None = None,
+    device: str = "auto",
 ) -> dict[str, Any]:
-    """ExtractOptions' fields that were given. Pictures are kept larger for a larger video only."""
+    """ExtractOptions' fields that were given. Pictures are kept larger for a larger video only.
+
+    Raises InputError for a file that cannot be read, SetupError when the speech model or the
+    tracker that is asked for is not installed.
+    """
     if ref_audio is not None:
         check_input(ref_audio, "a recording of the person's voice")
-    large = size is not None and size > USUAL_SIZE and clip.suffix != REFERENCE_SUFFIX
+    if asr_model is not None and ref_text is None:
+        from omnitalk_cli.speech.asr_models import find_model
+
+        find_model(asr_model)
+    if tracker == "landmarker":
+        from omnitalk_cli.face.landmarker import landmarker_file
+
+        landmarker_file()
+    features = clip.suffix == REFERENCE_SUFFIX
+    large = size is not None and size > USUAL_SIZE and not features
     return given(
         start=ref_start,
         seconds=ref_seconds,
@@ -61,6 +77,8 @@ def reference_options(
         ref_text=reference_text(ref_text),
         audio=ref_audio,
         frame_size=size if large else None,
+        tracker=tracker,
+        device=None if features or device == "auto" else device,
     )
 
 
@@ -72,24 +90,28 @@ def speech_settings(
     language: str | None,
     vocoder: str | None,
     options: dict[str, Any],
+    compile: Compile = "auto",
+    many: bool = False,
 ) -> SpeechSettings:
     """SpeechSettings, with everything checked that synthesis needs. ``language`` is that of the
-    script, None when there is none because a recording is followed.
+    script, None when there is none because a recording is followed. ``many``: more videos follow.
 
     Raises UsageError for values that do not fit, SetupError for a device or weights not there.
     """
     from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
     from omnitalk_cli.pipeline.models import choose_model
     from omnitalk_cli.pipeline.performing import SpeechSettings
+    from omnitalk_cli.pipeline.running import settle_compile
     from omnitalk_cli.speech.vocoders import AUTO, settle_vocoder
 
     where = choose_device(device)
+    settle_compile(compile, device=where, seconds=0.0, many=many)
     chosen = choose_model(model, device=where, language=language)
     if dtype == "auto" and where.startswith("cuda") and chosen.family == "f5-tts":
         dtype = "float16"  # as its authors run it
     settings = SpeechSettings.of(
         chosen, device=where, dtype=choose_dtype(dtype, where), vocoder=vocoder or AUTO,
-        options=options,
+        options=options, compile=compile, many=many,
     )  # fmt: skip
     if settings.prompted is not None:
         settle_vocoder(settings.vocoder, mel=chosen.mel, joint=False)

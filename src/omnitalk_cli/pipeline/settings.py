@@ -81,6 +81,25 @@ def check_device(name: str) -> str:
     return name
 
 
+def parse_interval(text: str) -> tuple[float, float]:
+    """``LOW:HIGH`` within 0…1 as two numbers. Raises UsageError for anything else."""
+    low, colon, high = text.partition(":")
+    try:
+        found = float(low), float(high)
+    except ValueError:
+        colon = ""
+    if not colon or not 0.0 <= found[0] <= found[1] <= 1.0:
+        raise UsageError(f"--cfg-interval {text}: give LOW:HIGH within 0 to 1, such as 0.1:0.8")
+    return found
+
+
+def check_interval(text: str | None) -> str | None:
+    """``text`` when ``parse_interval`` reads it. Raises UsageError otherwise."""
+    if text is not None:
+        parse_interval(text)
+    return text
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'steps'?"`` when something in ``known`` is like ``name``, else ""."""
     from difflib import get_close_matches

@@ -7,7 +7,7 @@ that voice and pose go on without a jump. Memory does not grow with the script b
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from omnitalk_cli import __version__
+from omnitalk_cli.dit.accelerate import Runner
 from omnitalk_cli.dit.checkpoint import Normalisation, load_checkpoint
 from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import InputError, SetupError, UsageError
@@ -64,7 +65,7 @@ class SynthesisOptions(SamplingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechMotionModel:
-    """A loaded joint model with its text side and its durations."""
+    """A loaded joint model with its text side and its durations; ``runner`` runs its network."""
 
     network: DualBranchDiT
     normalisation: Normalisation
@@ -73,6 +74,7 @@ class SpeechMotionModel:
     languages: tuple[str, ...]
     name: str
     sha256: str
+    runner: Runner = field(default_factory=Runner)
 
 
 def load_model(name_or_path: str, *, device: str, dtype: torch.dtype) -> SpeechMotionModel:
@@ -116,7 +118,7 @@ def synthesise(
         spoken = ", ".join(model.languages)
         raise InputError(f"the model {model.name} speaks {spoken}, not {script.language}")
     context = context_of(reference, model, options)
-    infiller = Infiller(model.network, model.normalisation, options, context)
+    infiller = Infiller(model.network, model.normalisation, options, context, runner=model.runner)
     if not context.heard:
         notes("no voice is heard in the reference; the voice will be the model's own")
     pace = _pace(reference, script, model, options)

@@ -19,8 +19,10 @@ from omnitalk_cli.render.renderers import make_renderer
 if TYPE_CHECKING:
     import torch
 
+    from omnitalk_cli.dit.accelerate import Runner
     from omnitalk_cli.pipeline.models import ChosenModel
     from omnitalk_cli.pipeline.prompted import PromptedModel
+    from omnitalk_cli.pipeline.running import Compile
     from omnitalk_cli.pipeline.synthesis import SpeechMotionModel
     from omnitalk_cli.render.base import Renderer
     from omnitalk_cli.speech.mel import MelKind
@@ -75,6 +77,7 @@ class Workshop:
     def __init__(self, *, references: int = 1, banks: int = 1) -> None:
         self._models: Kept[SpeechMotionModel] = Kept(1)
         self._prompted: Kept[PromptedModel] = Kept(1)
+        self._runners: Kept[Runner] = Kept(1)
         self._vocoders: Kept[Vocoder] = Kept(1)
         self._references: Kept[tuple[Reference, bool]] = Kept(references)
         self._banks: Kept[tuple[Reference, Renderer[Any], Any]] = Kept(banks)
@@ -82,7 +85,8 @@ class Workshop:
     def clear(self) -> None:
         """Let go of everything, for a device that ran out of memory."""
         for kept in (
-            self._models, self._prompted, self._vocoders, self._references, self._banks,
+            self._models, self._prompted, self._runners, self._vocoders, self._references,
+            self._banks,
         ):  # fmt: skip
             kept.clear()
 
@@ -94,6 +98,14 @@ class Workshop:
             (chosen.path, device, dtype),
             lambda: load_model(str(chosen.path), device=device, dtype=dtype),
         )
+
+    def runner(
+        self, chosen: ChosenModel, *, device: str, dtype: torch.dtype, choice: Compile
+    ) -> Runner:
+        """What runs ``chosen`` as ``choice`` says; what it compiled and recorded stays with it."""
+        from omnitalk_cli.pipeline.running import make_runner
+
+        return self._runners.get((chosen.path, device, dtype, choice), lambda: make_runner(choice))
 
     def prompted(self, chosen: ChosenModel, *, device: str, dtype: torch.dtype) -> PromptedModel:
         """The prompted model ``chosen``; raises what ``load_prompted`` raises."""

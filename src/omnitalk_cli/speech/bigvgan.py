@@ -24,7 +24,7 @@ from omnitalk_cli.types import HOP, MEL_BINS
 
 FORMAT = "omnitalk-bigvgan/1"
 FILTER_TAPS = 12
-_ACTIVATION_REACH = 6  # samples on either side that an activation looks at: two filters of ±3
+_ACTIVATION_REACH = 5  # samples on either side that its two filters together look at
 _DIVISOR_FLOOR = 1e-9
 
 
@@ -69,15 +69,19 @@ class BigVGANConfig:
 
     @property
     def context(self) -> int:
-        """Frames on either side that a sample depends on: the sum over all layers (42 in v2)."""
-        reach, rate = 3.0, 1
+        """Frames on either side that the 256 samples of a frame depend on (38 in v2).
+
+        From the samples back to the frames, layer by layer: the first and the last that is seen.
+        """
         pairs = zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True)
         block = max(sum(self._layer_reach(kernel, d) for d in row) for kernel, row in pairs)
-        for up, kernel in zip(self.upsample_rates, self.upsample_kernel_sizes, strict=True):
-            reach += kernel / up / rate
-            rate *= up
-            reach += block / rate
-        return math.ceil(reach + (_ACTIVATION_REACH + 3) / rate)
+        first, last = -_ACTIVATION_REACH - 3, HOP - 1 + _ACTIVATION_REACH + 3
+        stages = list(zip(self.upsample_rates, self.upsample_kernel_sizes, strict=True))
+        for rate, kernel in reversed(stages):
+            cut = (kernel - rate) // 2
+            first = math.ceil((first - block + cut - kernel + 1) / rate)
+            last = (last + block + cut) // rate
+        return max(3 - first, 3 + last)
 
     def _layer_reach(self, kernel: int, dilation: int) -> int:
         first = _ACTIVATION_REACH + dilation * (kernel // 2)
@@ -130,15 +134,15 @@ class BigVGAN(Streaming, nn.Module):
     def forward(self, mel: Tensor) -> Tensor:
         """Log-mel [B,T,100] of the kind ``bigvgan`` to audio [B,T*256] within −1…1, float32.
 
-        Activations and the last layer run in float32 whatever the dtype of the others: half
-        precision would blur phases. Raises ValueError for other shapes or no frame.
+        Activations, the first and the last layer run in float32 whatever the dtype of the others:
+        half precision would blur mel and phases. Raises ValueError for other shapes or no frame.
         """
         if mel.ndim != 3 or mel.shape[-1] != MEL_BINS or mel.shape[1] < 1:
             raise ValueError(f"mel must be [B, T >= 1, {MEL_BINS}], not {list(mel.shape)}")
         x: Tensor = self.conv_pre(mel.to(self.conv_pre.weight).transpose(1, 2))
         count = len(self.config.resblock_kernel_sizes)
         for stage, up in enumerate(self.ups):
-            x = up[0](x)  # type: ignore[index]
+            x = up[0](x.to(up[0].weight.dtype))  # type: ignore[index]
             blocks = self.resblocks[stage * count : (stage + 1) * count]
             total = blocks[0](x)
             for block in blocks[1:]:
@@ -149,10 +153,10 @@ class BigVGAN(Streaming, nn.Module):
         return x[:, 0]
 
     def convolve_in(self, dtype: torch.dtype) -> None:
-        """Turn the weights of all convolutions but the last into ``dtype``."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv1d | nn.ConvTranspose1d) and module is not self.conv_post:
-                module.to(dtype)
+        """Turn the weights of all convolutions but the first and the last into ``dtype``."""
+        for part in (*self.ups.modules(), *self.resblocks.modules()):
+            if isinstance(part, nn.Conv1d | nn.ConvTranspose1d):
+                part.to(dtype)
 
 
 class _AMPBlock(nn.Module):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnitalk_cli.errors import InputError, SetupError, UsageError
-from omnitalk_cli.weights import catalog, store
+from omnitalk_cli.weights import store
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,6 @@ AUTO = "auto"
 VOCODERS: dict[str, MelKind] = {
     "source": "vocos", "vocos": "vocos", "vocoder": "vocos", "bigvgan": "bigvgan",
 }  # fmt: skip
-PUBLIC = ("vocos", "bigvgan")
 _MEL_OF_FORMAT: dict[str, MelKind] = {
     "omnitalk-vocoder/1": "vocos", "omnitalk-bigvgan/1": "bigvgan",
 }  # fmt: skip
@@ -45,13 +44,15 @@ def choose_vocoder(
         return "bigvgan"
     if joint:
         return "source"
-    if _pulled("vocos") is not None:
-        return "vocos"
-    notes(
-        "the sound is made by the small embedded vocoder; "
-        "`omnitalk weights pull vocos` gets the one that this model was made for"
-    )
-    return "vocoder"
+    try:
+        find_vocoder("vocos")
+    except SetupError:
+        notes(
+            "the sound is made by the small embedded vocoder; "
+            "`omnitalk weights pull vocos` gets the one that this model was made for"
+        )
+        return "vocoder"
+    return "vocos"
 
 
 def settle_vocoder(
@@ -93,11 +94,6 @@ def find_vocoder(name: str) -> Path | None:
     """
     if name == "source":
         return None
-    if name in PUBLIC and catalog.entry(name) is None:
-        found = _pulled(name)
-        if found is None:
-            raise SetupError(f"the vocoder '{name}' is not installed; omnitalk weights pull {name}")
-        return found
     path = store.find_weights(name)
     if path.suffix.lower() in _CHECKPOINTS:
         kind = "bigvgan" if "bigvgan" in path.name else "vocos"
@@ -155,9 +151,3 @@ def _format(name: str) -> str:
             "--vocoder takes files made by `omnitalk weights import`"
         )
     return said
-
-
-def _pulled(name: str) -> Path | None:
-    """The installed public weights of that name, or None."""
-    path = store.weights_folder() / name / "model.safetensors"
-    return path if path.is_file() else None

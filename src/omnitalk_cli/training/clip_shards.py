@@ -67,7 +67,7 @@ class Clip:
 
 
 def write_clips(path: Path, clips: Sequence[Clip]) -> None:
-    """Writes a shard, whole or not at all."""
+    """Writes a shard, whole or not at all; the same clips make the same bytes."""
     tensors = {}
     for number, clip in enumerate(clips):
         tensors[f"{number}.mel"] = np.ascontiguousarray(clip.mel, np.float16)
@@ -80,9 +80,21 @@ def write_clips(path: Path, clips: Sequence[Clip]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         save_file(tensors, str(temporary), metadata=metadata)
+        _sort_header(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sort_header(path: Path) -> None:
+    """Puts the header's keys in order: safetensors draws theirs, and equal shards would differ."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        text = json.dumps(header, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        # The same characters in another order, so the place is large enough.
+        file.seek(8)
+        file.write(text.encode().ljust(size))
 
 
 def clip_facts(path: Path) -> list[ClipFacts]:

@@ -187,7 +187,7 @@ def load_utterances(folder: Path, split: str) -> list[Utterance]:
     """
     paths = sorted(folder.glob("shard-*.safetensors"))
     if not paths:
-        raise InputError(f"no corpus shards in {folder}; make them with `omnitalk corpus`")
+        raise InputError(f"no corpus shards in {folder}; make them with `omnitalk corpus speech`")
     found = []
     for path in paths:
         for item in read_shard(path):
@@ -273,9 +273,10 @@ class Sampler:
             drop_text=(kind == 0) | (kind == 4) | each[2] | (given & ~told),
         )
 
-    def _stream(self, frames: int) -> tuple[list[Take], str]:
+    def _stream(self, frames: int, last: int | None = None) -> tuple[list[Take], str]:
         """Utterances of one speaker with pauses, at least ``frames`` frames; their alphabet."""
-        last = int(np.searchsorted(self._weights, self.rng.random()))
+        if last is None:
+            last = int(np.searchsorted(self._weights, self.rng.random()))
         item = self.utterances[min(last, len(self.utterances) - 1)]
         mates = self._by_speaker[item.speaker]
         # The target must not stand in its own reference.
@@ -342,13 +343,13 @@ class Sampler:
         )  # fmt: skip
 
     def clip(
-        self, frames: int, *, motion: bool = True, pair: bool = True
+        self, frames: int, *, motion: bool = True, pair: bool = True, last: int | None = None
     ) -> tuple[NDArray[np.float32], Alignment, int]:
         """Mel and codes ``[frames, 161]`` of one speaker and style, what is said, and where the
         last utterance begins (below 0: it does not fit). A ``pair`` ends with its end; otherwise
-        the stretch lies anywhere.
+        the stretch lies anywhere. ``last`` chooses the last utterance, which otherwise is drawn.
         """
-        takes, alphabet = self._stream(frames)
+        takes, alphabet = self._stream(frames, last)
         total = sum(len(take.mel) for take in takes)
         cut = total - frames if pair else int(self.rng.integers(0, total - frames + 1))
         cut = cut // self.patch * self.patch

@@ -37,12 +37,17 @@ def held_out_scores(
                     time=torch.full((len(batch.audio),), t, device=device),
                 )  # fmt: skip
             truth = (batch.audio, batch.visual)
-            for name, x, out, data in zip(("mel", "codes"), state, outputs, truth, strict=True):
+            targets = (batch.audio_target, batch.visual_target)
+            for name, x, out, data, target in zip(
+                ("mel", "codes"), state, outputs, truth, targets, strict=True
+            ):
                 assert out is not None
+                if not target.any():
+                    continue  # the sound is given in all samples
                 guess = out.float()
                 if model.config.prediction == "velocity":
                     guess = x + (1 - t) * guess
-                error = (guess - data).abs()[batch.audio_target].mean()
+                error = (guess - data).abs()[target].mean()
                 scores.setdefault(f"{name}@{t}", []).append(float(error))
     return {name: float(np.mean(values)) for name, values in scores.items()}
 

@@ -14,7 +14,8 @@ def word_error_rate(spoken: Sequence[tuple[Float, str, str]]) -> dict[str, float
     """``wer`` of log-mels ``[T, 100]`` with text and language, English ones only, by faster-whisper
     over the vocoder that needs no weights. Where it cannot be had, ``wer_missing`` says why.
     """
-    from omnitalk_cli.speech.asr import ASR_RATE, find_model, transcribe
+    from omnitalk_cli.speech.asr import ASR_RATE, transcribe
+    from omnitalk_cli.speech.asr_models import find_model
 
     english = [(mel, text) for mel, text, language in spoken if language.startswith("en")]
     if not english:
@@ -33,7 +34,7 @@ def word_error_rate(spoken: Sequence[tuple[Float, str, str]]) -> dict[str, float
         for mel, text in english:
             audio = vocoder(torch.from_numpy(mel)[None])[0].numpy()
             sound = resample_poly(audio, ASR_RATE, SAMPLE_RATE).astype("float32")
-            heard = transcribe(sound, model, language="en").text
+            heard = transcribe(sound, model, language="en").transcript.text
             errors = word_errors(spelled(heard), spelled(text))
             words, edits = words + errors.words, edits + errors.edits
     except OmnitalkError as error:

@@ -1,0 +1,1 @@
+"""Scores of finished videos and performances (``omnitalk eval``, docs/evaluation.md)."""
