@@ -188,6 +188,21 @@ def test_the_same_seed_says_the_same(checkpoint: Path, reference: Reference) -> 
     assert np.abs(first.mel - other.mel).max() > 0.01
 
 
+def test_half_precision_and_guidance_in_an_interval_say_nearly_the_same(
+    checkpoint: Path, reference: Reference
+) -> None:
+    whole = settings_of(checkpoint)
+    plain, half, part = (
+        perform(reference, script("Hi you."), settings, shop()).mel
+        for settings in (
+            whole, replace(whole, dtype=torch.bfloat16),
+            settings_of(checkpoint, cfg_interval="0:0.9"),
+        )
+    )  # fmt: skip
+    assert 0 < np.abs(half - plain).mean() < 0.2 * plain.std()
+    assert 0 < np.abs(part - plain).mean() < plain.std()
+
+
 def test_length_follows_bytes_speed_and_duration(checkpoint: Path, reference: Reference) -> None:
     text = "hello there you hello there you"
     seconds = {
@@ -235,7 +250,13 @@ def test_a_model_of_the_papers_kind_makes_its_own_motion(
 
 @pytest.mark.parametrize(
     "options",
-    [{"steps": 0}, {"speed": 3.0}, {"duration": 0.0}, {"schedule": "epss", "steps": 9}],
+    [
+        {"steps": 0},
+        {"speed": 3.0},
+        {"duration": 0.0},
+        {"schedule": "epss", "steps": 9},
+        {"cfg_interval": "0.5"},
+    ],
 )
 def test_options_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):

@@ -200,18 +200,18 @@ def bench_synth(
 ) -> None:  # fmt: skip
     """Time the network that makes speech and motion, in several ways, with random weights."""
     with session(quiet=quiet, verbose=verbose, json_output=json_output) as console:
-        from omnitalk_cli.evaluation import speed, speed_report
+        from omnitalk_cli.evaluation import speed, speed_report, speed_task
         from omnitalk_cli.pipeline.devices import choose_device
 
         place = choose_device(device)
         cuda = place.startswith("cuda")
-        task = speed.Task(
+        task = speed_task.Task(
             shape=("base" if cuda else "tiny") if shape == "auto" else shape,
             target=target, reference=reference, guidance=guidance, runs=runs,
             interval=parse_interval(cfg_interval or "0:1"),
         )  # fmt: skip
-        settings = speed.settings_of(
-            ways=_listed(ways) or (list(speed.WAYS) if cuda else ["plain", "tables"]),
+        settings = speed_task.settings_of(
+            ways=_listed(ways) or (list(speed_task.WAYS) if cuda else ["plain", "tables"]),
             dtypes=_listed(dtypes) or ["bfloat16" if cuda else "float32"],
             steps=_listed(steps),
             attentions=_listed(attention),
