@@ -61,7 +61,9 @@ def stirred(network: DualBranchDiT, seed: int = 0) -> DualBranchDiT:
     return network
 
 
-def stirred_checkpoint(path: Path, config: DiTConfig = CONFIG) -> Path:
+def stirred_checkpoint(
+    path: Path, config: DiTConfig = CONFIG, extras: dict[str, object] | None = None
+) -> Path:
     """A checkpoint of such a network, to begin runs with."""
     torch.manual_seed(1)
     save_checkpoint(
@@ -70,7 +72,7 @@ def stirred_checkpoint(path: Path, config: DiTConfig = CONFIG) -> Path:
             mel_mean=torch.zeros(100), mel_std=torch.ones(100), code_mean=torch.zeros(61),
             code_std=torch.ones(61),
         ),
-        extras={}, dtype=torch.float32,
+        extras=extras or {}, dtype=torch.float32,
     )  # fmt: skip
     return path
 

@@ -163,12 +163,12 @@ def test_checkpointed_activations_have_the_same_gradients(tmp_path: Path) -> Non
     assert gradients[1][1] < 0.5 * gradients[0][1]
 
 
-def audio_checkpoint(path: Path, **changes: object) -> Path:
+def audio_checkpoint(path: Path, *, extras: dict | None = None, **changes: object) -> Path:
     """A checkpoint of an audio-only network, as the F5-TTS importer writes them."""
     values = {k: v for k, v in SHAPE.items() if k != "single_depth"} | {
         "audio_only": True, "single_depth": 0, "vocabulary_size": CONFIG.vocabulary_size,
     }  # fmt: skip
-    return stirred_checkpoint(path, DiTConfig(**(values | changes)))
+    return stirred_checkpoint(path, DiTConfig(**(values | changes)), extras or {})
 
 
 def test_the_audio_stream_is_taken_exactly(tmp_path: Path) -> None:
@@ -197,6 +197,9 @@ def test_audio_streams_that_do_not_fit_are_told(tmp_path: Path) -> None:
     deep = audio_checkpoint(tmp_path / "deep.safetensors", fusion_depth=3)
     with pytest.raises(InputError, match="fusion.2"):
         with_audio(CONFIG, 0, deep)
+    other = audio_checkpoint(tmp_path / "other.safetensors", extras={"mel": "bigvgan"})
+    with pytest.raises(InputError, match="bigvgan"):
+        with_audio(CONFIG, 0, other)
     (tmp_path / "no.safetensors").write_bytes(b"no")
     with pytest.raises(InputError, match="no.safetensors"):
         vocabulary_of(tmp_path / "no.safetensors")

@@ -11,6 +11,7 @@ in its extras, for those who generate with it:
 
 * ``family``: "omnitalker";
 * ``layout``: "filler": the tokens of reference transcript and driving text, then fillers (id 0);
+* ``mel``: "vocos", whose log-mel clips are in;
 * ``vocabulary``: "f5" or "letters", which says how text becomes tokens (``spelling``);
 * ``tokens``: the vocabulary's tokens in order; ``tokens[i]`` has id ``i + 1``;
 * ``languages``: codes of the languages of the corpus;

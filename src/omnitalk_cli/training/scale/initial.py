@@ -62,6 +62,9 @@ def with_audio(config: DiTConfig, seed: int, path: Path) -> Beginning:
     the checkpoint's audio stream has no place in this network.
     """
     checkpoint = load_checkpoint(path, device="cpu", dtype=torch.float32)
+    mel = checkpoint.extras.get("mel", "vocos")
+    if mel != "vocos":
+        raise InputError(f"{path}: speaks in {mel}'s mel; clips are in that of vocos")
     network = fresh(config, seed)
     own = network.state_dict()
     found = checkpoint.model.state_dict()

@@ -100,6 +100,7 @@ class Keeper:
         return {
             "family": "omnitalker",
             "layout": "filler",
+            "mel": "vocos",
             "vocabulary": self.spelling.name,
             "tokens": list(self.spelling.tokens),
             "languages": self.table.languages,
