@@ -180,6 +180,7 @@ def test_bench_synth_names_what_it_does_not_know(words: list[str], told: str) ->
 # --- what waits for a GPU ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_parity_rows(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "sys.argv", ["device_parity", "--device", "cpu", "--ways", "plain,tables,graphs"]

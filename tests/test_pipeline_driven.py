@@ -17,6 +17,7 @@ from media_samples import make_video, run_ffmpeg
 from omnitalk_cli.cli import generate as generate_module
 from omnitalk_cli.cli import synth as synth_module
 from omnitalk_cli.cli.app import app
+from omnitalk_cli.dit.accelerate import Runner
 from omnitalk_cli.dit.checkpoint import Normalisation
 from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.dit.flow import interpolate
@@ -85,7 +86,7 @@ def model() -> Any:
             mel_mean=torch.full((100,), -2.0), mel_std=torch.full((100,), 2.0),
             code_mean=torch.full((61,), 0.3), code_std=torch.full((61,), 0.1),
         ),
-        vocabulary=Vocabulary.phones(), name="small", sha256="3" * 64, runner=None,
+        vocabulary=Vocabulary.phones(), name="small", sha256="3" * 64, runner=Runner(),
     )  # fmt: skip
 
 

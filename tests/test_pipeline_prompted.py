@@ -188,7 +188,7 @@ def test_the_same_seed_says_the_same(checkpoint: Path, reference: Reference) -> 
     assert np.abs(first.mel - other.mel).max() > 0.01
 
 
-def test_half_precision_and_guidance_in_an_interval_say_nearly_the_same(
+def test_half_precision_says_nearly_the_same_and_the_guidance_interval_counts(
     checkpoint: Path, reference: Reference
 ) -> None:
     whole = settings_of(checkpoint)
@@ -196,11 +196,11 @@ def test_half_precision_and_guidance_in_an_interval_say_nearly_the_same(
         perform(reference, script("Hi you."), settings, shop()).mel
         for settings in (
             whole, replace(whole, dtype=torch.bfloat16),
-            settings_of(checkpoint, cfg_interval="0:0.9"),
+            settings_of(checkpoint, cfg_interval="0:0.2"),
         )
     )  # fmt: skip
     assert 0 < np.abs(half - plain).mean() < 0.2 * plain.std()
-    assert 0 < np.abs(part - plain).mean() < plain.std()
+    assert np.isfinite(part).all() and np.abs(part - plain).mean() > 0.1
 
 
 def test_length_follows_bytes_speed_and_duration(checkpoint: Path, reference: Reference) -> None:
