@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,11 @@ def parts(features: Sequence[Path], device: str) -> list[Part]:
     return found
 
 
-def run(chosen: Sequence[Part], output: Path, *, minutes: float) -> dict[str, Any]:
-    """Runs the parts until the time is used up; ``output`` is written after each."""
+def run(
+    chosen: Sequence[Part], output: Path, *, minutes: float, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Runs the parts until the time is used up; ``output`` is written after each, and ``tell``
+    hears how it ended."""
     end = time.monotonic() + 60 * minutes
     made: dict[str, Any] = {}
     for part in chosen:
@@ -76,7 +79,7 @@ def run(chosen: Sequence[Part], output: Path, *, minutes: float) -> dict[str, An
         temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
         temporary.write_text(json.dumps(made, indent=1))
         os.replace(temporary, output)
-        print(f"{part.name}: {made[part.name].get('failure', 'done')}", file=sys.stderr)
+        tell(f"{part.name}: {made[part.name].get('failure', 'done')}")
     return made
 
 
@@ -103,7 +106,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--device", default="cuda")
     given = parser.parse_args()
-    made = run(parts(given.features, given.device), given.output, minutes=given.minutes)
+    made = run(
+        parts(given.features, given.device), given.output, minutes=given.minutes,
+        tell=lambda line: print(line, file=sys.stderr),
+    )  # fmt: skip
     return int(any("failure" in one for one in made.values()))
 
 
