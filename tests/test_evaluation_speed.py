@@ -204,7 +204,9 @@ def test_gpu_session_writes_what_it_has(tmp_path: Path) -> None:
         part("bad", "import sys; sys.exit('no GPU')"),
         part("late", "", seconds=5),
     ]
-    gpu_session.run(chosen, path, minutes=1)
+    told: list[str] = []
+    gpu_session.run(chosen, path, minutes=1, tell=told.append)
+    assert len(told) == len(chosen)
     told = json.loads(path.read_text())
     assert told["good"]["x"] == 1 and told["good"]["exit_code"] == 0
     assert "no GPU" in told["bad"]["failure"] and "time" in told["late"]["failure"]
