@@ -150,7 +150,8 @@ def bench_synth(
     ] = 5.0,
     steps: Annotated[
         str,
-        option("--steps", text="Solver steps, with commas.", panel=SPEECH, env=False, metavar="N"),
+        option("--steps", text="Solver steps, with commas.", panel=SPEECH, env=False, min=None,
+               max=None, metavar="N"),
     ] = "16",
     ways: Annotated[
         str | None,

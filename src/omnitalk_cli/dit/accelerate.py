@@ -129,8 +129,12 @@ def compiled_blocks(cache: Path | None) -> Blocks:
     """Blocks compiled for any length and batch, when they are first called."""
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
-        # A folder that somebody chose for all programs is left as it is.
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+        from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+        # A folder that somebody chose for all programs is left as it is; but torch itself, once
+        # asked, notes its default, in the temporary folder, as if it had been chosen.
+        if os.environ.get("TORCHINDUCTOR_CACHE_DIR", "") in ("", default_cache_dir()):
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
     import torch._dynamo
 
     config = torch._dynamo.config
