@@ -1,7 +1,7 @@
 # Two commands, from a bare machine with Python 3.11 and pip:
 #   make demo   set everything up and make out/demo.mp4
 #   make test   set everything up and run the checks and tests
-# Knobs: PYTHON=python3.11  VENV=.venv  PYTEST_ARGS="-n 2"
+# Knobs: PYTHON=python3.11  VENV=.venv  PYTEST_ARGS="-n 4"
 #   PIP_ARGS="--extra-index-url URL"  (on Linux the package index serves torch's large CUDA
 #   build; the URL of PyTorch's index of CPU builds avoids it)
 
@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null \
 	&& { echo "$$p"; break; }; done)
 PIP_ARGS ?=
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 

@@ -402,7 +402,9 @@ def test_interrupted_pull_goes_on(hub: Hub, tmp_path: Path) -> None:
     """Ctrl-C in a process of its own, which then leaves by the exit code for that."""
     hub.slow = 0.1
     program = (
-        "import sys; from pathlib import Path; import pytest, weights_samples as s;"
+        "import signal, sys; from pathlib import Path; import pytest, weights_samples as s;"
+        # Children of background jobs begin with it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from hub_server import Hub; patch = pytest.MonkeyPatch();"
         f"hub = Hub(commit={hub.commit!r}, port={hub.port});"
         "s.use(hub, Path(sys.argv[1]), patch);"
