@@ -7,6 +7,7 @@ by block) keeps a part of each in every process and gathers a block's weights wh
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -154,6 +155,16 @@ class Engine:
         if isinstance(self._job, DistributedDataParallel):
             (self.run(work).sum() * 0.0).backward()
             self.network.zero_grad(set_to_none=True)
+
+    def close(self) -> None:
+        """Lets go of the processes' group, before ``World.leave``; nothing can be run afterwards.
+
+        If DDP's reducer were the last to hold the group, it would wait under Python's lock for a
+        thread of gloo, which may be waiting for that lock to free a tensor
+        (pytorch/pytorch#56297).
+        """
+        self._job = nn.Module()
+        gc.collect()
 
     def clip(self, limit: float) -> Tensor:
         """Scales gradients down to the global norm ``limit``; returns the norm before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +80,8 @@ def train_clips(
             beginning, config, table=table, spelling=spelling, folder=folder, world=world,
             note=tell,
         )  # fmt: skip
-        return trainer.run(progress if world.main else silent)
+        with contextlib.closing(trainer):
+            return trainer.run(progress if world.main else silent)
     finally:
         world.leave()
 

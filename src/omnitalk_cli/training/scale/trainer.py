@@ -52,7 +52,8 @@ class ScaleResult:
 
 
 class ScaleTrainer:
-    """One run in one folder, which all processes see. ``run`` trains to the end of the budget."""
+    """One run in one folder, which all processes see. ``run`` trains to the end of the budget,
+    ``close`` must be called before the processes part."""
 
     def __init__(
         self,
@@ -177,6 +178,10 @@ class ScaleTrainer:
         """Writes state and checkpoint, of sound numbers only. All processes must call it."""
         self._check()
         self.keeper.save(self.tally, self.normalisation)
+
+    def close(self) -> None:
+        """Lets go of the other processes."""
+        self.engine.close()
 
     def _agree(
         self, portion: Portion, request: StopRequest, late: bool, due: bool
