@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,6 +62,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         monkeypatch.setattr(module, "perform", keep("perform", PERFORMANCE))
     monkeypatch.setattr(generate_module, "video_options", keep("video", "VIDEO"))
     monkeypatch.setattr(generate_module, "check_frame", keep("frame", None))
+    monkeypatch.setattr(generate_module, "preparing", keep("prepare", nullcontext()))
     monkeypatch.setattr(generate_module, "produce", keep("produce", take))
     return kept
 
@@ -76,6 +78,8 @@ def test_generate_passes_each_stage_what_was_given(calls: dict[str, Any], tmp_pa
     result = CliRunner().invoke(app, words.split())
     assert result.exit_code == 0, result.stderr
     assert calls["script"][0] == ("Hi", "auto")
+    assert calls["prepare"][0][:2] == ("REFERENCE", "VIDEO")
+    assert calls["prepare"][0][2] is calls["produce"][1]["workshop"]
     assert calls["reference"][1]["options"] == {"start": 1.5, "device": "cpu"}
     assert calls["speech"][1]["options"] == {"seed": 7, "steps": 4, "cfg_video": 0}
     assert calls["video"][1] == {

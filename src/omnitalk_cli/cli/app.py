@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -83,4 +84,7 @@ app.add_typer(cache.app, name="cache")
 
 def main() -> None:
     """Entry point of the program."""
+    # Read by OpenMP when torch is loaded: threads that spin while they wait take the cores from
+    # whatever else runs, another omnitalk for one, and then wait for it all the longer.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()

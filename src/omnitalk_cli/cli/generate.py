@@ -12,6 +12,7 @@ from omnitalk_cli.cli.console import session
 from omnitalk_cli.cli.stages import (
     get_reference,
     perform,
+    preparing,
     produce,
     read_script,
     script_name,
@@ -178,7 +179,8 @@ def generate(
         from omnitalk_cli.pipeline.workshop import Workshop
 
         workshop = Workshop()
-        performance = perform(reference, spoken, settings, workshop=workshop, console=console)
+        with preparing(reference, production, workshop):
+            performance = perform(reference, spoken, settings, workshop=workshop, console=console)
         performed = time.monotonic()
         make_folder(path)
         take = produce(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -98,6 +99,15 @@ def perform(
     return performing.perform(
         reference, spoken, settings, workshop, progress=console.progress, notes=console.note
     )
+
+
+def preparing(
+    reference: Reference, options: ProductionOptions, workshop: Workshop
+) -> AbstractContextManager[None]:
+    """Meanwhile makes what the pictures of ``produce`` will be made from."""
+    from omnitalk_cli.pipeline import production
+
+    return production.preparing(reference, options, workshop)
 
 
 def produce(

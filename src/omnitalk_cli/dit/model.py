@@ -102,9 +102,9 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.config = config
         width = config.text_dim
-        # Not nn.Embedding's own initialisation: on the meta device, where checkpoints are loaded,
-        # it would import all of torch's compiler (two seconds).
-        table = torch.randn(config.vocabulary_size, width)
+        table = torch.empty(config.vocabulary_size, width)
+        if not table.is_meta:  # there, for checkpoints, this would import sympy (half a second)
+            nn.init.normal_(table)
         self.text_embed = nn.Embedding.from_pretrained(table, freeze=False)
         self.text_blocks = nn.ModuleList(
             ConvNeXtBlock(width, width * config.text_conv_mult)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -117,6 +119,24 @@ class ProductionOptions:
             head_motion=self.head_motion, expression=self.expression, gaze=self.gaze,
             blink_rate=self.blink_rate, look_at_camera=self.look_at_camera,
         )  # fmt: skip
+
+
+@contextmanager
+def preparing(
+    reference: Reference, options: ProductionOptions, workshop: Workshop
+) -> Iterator[None]:
+    """Makes the bank that ``produce`` will ask ``workshop`` for, in a thread of its own, while the
+    body makes the performance."""
+    with ThreadPoolExecutor(1, thread_name_prefix="bank") as pool:
+        # What goes wrong is not asked for here: ``produce`` tries again and says it in its place.
+        pool.submit(
+            workshop.bank,
+            reference,
+            renderer=options.renderer,
+            device=choose_device(options.device),
+            workers=options.workers,
+        )
+        yield
 
 
 def produce(
