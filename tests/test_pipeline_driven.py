@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -318,6 +319,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         monkeypatch.setattr(module, "perform", follow_)
     monkeypatch.setattr(generate_module, "video_options", lambda **k: "VIDEO")
     monkeypatch.setattr(generate_module, "check_frame", lambda *a: None)
+    monkeypatch.setattr(generate_module, "preparing", lambda *a: nullcontext())
     monkeypatch.setattr(generate_module, "produce", produce)
     return kept
 
