@@ -113,6 +113,34 @@ def test_verify_finds_a_flipped_byte_and_a_lost_file(folder: Path) -> None:
     assert "differs  voice model.bin was changed" in run("verify", "voice").stdout
 
 
+def test_damage_is_seen_without_hashing(folder: Path) -> None:
+    take(folder)
+    path = store.find_weights("voice")
+    path.with_name("companions.txt").unlink()
+    again = "import them again: omnitalk weights import FILE --as voice --overwrite"
+    assert f"companions.txt: is gone; {again}" in run("list").stdout
+    assert again in run("verify").stdout
+    result = run("path", "voice")
+    assert result.exit_code == 4 and "is gone" in result.stderr and again in result.stderr
+    path.with_name("companions.txt").write_text("vocab.txt")
+    path.write_bytes(b"short")
+    with pytest.raises(SetupError, match=r"has 5 bytes instead of 40960; import them again"):
+        store.find_weights("voice")
+    listed = json.loads(run("list", "--json").stdout)["weights"]
+    assert next(item for item in listed if item["name"] == "voice")["get"]
+    # No pull may put public weights in the place of a fine-tune.
+    result = run("pull", "voice")
+    assert result.exit_code == 1 and "import them again" in result.stderr
+    assert path.read_bytes() == b"short"
+
+
+def test_import_of_the_public_file_of_other_weights_is_told(folder: Path) -> None:
+    (folder / "mine.bin").write_bytes(samples.FACE)
+    result = run("import", folder / "mine.bin", "--as", "free")
+    assert result.exit_code == 2 and "is the public face; use --as face" in result.stderr
+    assert not (store.weights_folder() / "free").exists()
+
+
 def test_verify_of_what_cannot_be_compared(folder: Path) -> None:
     assert "no public weights" in run("verify").stdout
     assert [item.state for item in verify(["tiny"])] == ["unknown"]
@@ -146,6 +174,19 @@ def test_remove_deletes_public_weights_only(folder: Path) -> None:
     assert answer["deleted"][0]["bytes"] >= len(samples.VOICE)
     assert not (store.weights_folder() / "voice").exists()
     assert "was not installed" in run("remove", "voice").stdout
+
+
+def test_remove_makes_nothing_and_follows_no_link(folder: Path, tmp_path: Path) -> None:
+    assert run("remove", "voice").exit_code == 0 and not store.weights_folder().exists()
+    litter = store.weights_folder() / ".staging" / "voice.new-0000"
+    litter.mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "model.bin").write_bytes(b"x")
+    (store.weights_folder() / "voice").symlink_to(elsewhere)
+    assert run("remove", "voice").exit_code == 0
+    assert not litter.exists() and not (store.weights_folder() / "voice").exists()
+    assert (elsewhere / "model.bin").is_file()
 
 
 def test_list_shows_all_with_licences(folder: Path) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import namedtuple
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from hub_server import Hub, serve
 from omnitalk_cli.cli.app import app
 from omnitalk_cli.errors import InputError, SetupError, UsageError, WorkError
 from omnitalk_cli.weights import catalog, store
+from omnitalk_cli.weights import pull as pull_module
 from omnitalk_cli.weights.importers.registry import IMPORTERS, Importer
 from omnitalk_cli.weights.pull import chosen, pull
 from omnitalk_cli.weights.receipt import read_receipt
@@ -86,6 +88,30 @@ def test_what_is_there_is_not_fetched_again(hub: Hub) -> None:
     assert not done.fetched and not hub.asked
     (done,) = pull(chosen(["free"], ()), overwrite=True)
     assert done.fetched and hub.asked
+
+
+def test_what_is_damaged_is_fetched_again(hub: Hub) -> None:
+    path = get("voice")
+    path.with_name("companions.txt").unlink()
+    (done,) = pull(chosen(["voice"], ()), accepted=NC)
+    assert done.fetched and path.with_name("companions.txt").is_file()
+    path.write_bytes(path.read_bytes()[:1000])
+    assert "voice --overwrite" in run("verify", "voice").stdout
+    (done,) = pull(chosen(["voice"], ()), accepted=NC)
+    assert done.fetched and path.read_bytes() == samples.VOICE[::-1]
+
+
+def test_what_is_there_may_lie_where_nobody_can_write(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get("free")
+
+    def denied(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("omnitalk_cli.weights.pull.only_one", denied)
+    (done,) = pull(chosen(["free"], ()))
+    assert not done.fetched
 
 
 def test_a_newer_importer_makes_them_again(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,6 +298,9 @@ def test_gated_repository(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.token = "secret"
     with pytest.raises(SetupError, match=f"{hub.url}/lab/free.*HF_TOKEN"):
         get("free")
+    monkeypatch.setenv("HF_TOKEN", "stale")
+    with pytest.raises(SetupError, match="refuses your token .*renew it"):
+        get("free")
     monkeypatch.setenv("HF_TOKEN", "secret")
     get("free")
 
@@ -362,6 +391,39 @@ def test_space_is_looked_at_first(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(WorkError, match="the disk has .*OMNITALK_WEIGHTS_DIR"):
         get("voice")
     assert not hub.ranges("voice.bin")
+
+
+def test_space_is_looked_at_where_the_server_tells_no_size(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    locate = pull_module.hub.locate
+
+    def silent(*words: Any) -> Any:
+        found = locate(*words)
+        return replace(found, address=replace(found.address, size=None))
+
+    monkeypatch.setattr(pull_module.hub, "locate", silent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1e12, 1e12, 50_000))
+    with pytest.raises(WorkError, match="the disk has"):
+        get("voice")
+
+
+def test_interrupt_while_weights_are_replaced_leaves_the_old_ones(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = get("free").read_bytes()
+    move = os.replace
+
+    def stopped(source: Path, target: Path) -> None:
+        if ".new-" in source.name:
+            raise KeyboardInterrupt
+        move(source, target)
+
+    monkeypatch.setattr("omnitalk_cli.weights.install.os.replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        get("free", overwrite=True)
+    assert store.find_weights("free").read_bytes() == before
 
 
 def test_disk_that_fills_up_on_the_way(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,7 +168,7 @@ def _public(item: store.Installed) -> Check:
         licence += ": no commercial use"
     name = f"weights {entry.name}"
     if item.problem:
-        return Check(name=name, state="optional", found=item.problem, remedy=entry.how_to_get)
+        return Check(name=name, state="optional", found=item.problem, remedy=item.repair)
     if item.path is None:
         return Check(
             name=name, state="optional",

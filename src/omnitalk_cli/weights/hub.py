@@ -149,10 +149,18 @@ def refusals(entry: Entry, file: RemoteFile) -> Iterator[None]:
 
 
 def _closed(entry: Entry) -> str:
+    from huggingface_hub import get_token
+
     assert entry.source is not None
+    if entry.source.repository is None:
+        return f"{entry.name}: {entry.source.page} refuses access"
+    page = f"{endpoint()}/{entry.source.page}"
+    if get_token():  # the hub refuses a stale one also where none is needed
+        return (
+            f"{entry.name}: {entry.source.page} refuses your token (HF_TOKEN, or that of the hub's "
+            f"own login); renew it or leave it out, and accept the terms on {page} if there are any"
+        )
     return (
         f"{entry.name}: {entry.source.page} lets nobody in without an account; accept its terms on "
-        f"its page ({endpoint()}/{entry.source.page}) and put your token into HF_TOKEN"
-        if entry.source.repository
-        else f"{entry.name}: {entry.source.page} refuses access"
+        f"its page ({page}) and put your token into HF_TOKEN"
     )

@@ -134,8 +134,9 @@ def _put(new: Path, folder: Path) -> None:
     os.replace(folder, old)
     try:
         os.replace(new, folder)
-    except OSError:
-        os.replace(old, folder)
+    except BaseException:  # Ctrl-C, too
+        if not folder.exists():
+            os.replace(old, folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
     if not (folder / RECEIPT).is_file():

@@ -18,7 +18,14 @@ from omnitalk_cli.weights.checks import (
     check_space,
     public_entry,
 )
-from omnitalk_cli.weights.install import Note, Origin, install, only_one
+from omnitalk_cli.weights.install import (
+    Note,
+    Origin,
+    install,
+    only_one,
+    staging_folder,
+    sweep,
+)
 from omnitalk_cli.weights.receipt import FileFacts
 from omnitalk_cli.weights.store import Installed, look_at, sha256, weights_folder
 
@@ -75,6 +82,7 @@ def import_file(
             FileFacts(name=base, size=file.stat().st_size, sha256=sha256(file))
             for base, file in files.items()
         ]
+        _check_meant(entry, main, facts[0])
         for known, fact in zip(source.files, facts, strict=True):
             if known.sha256 is not None and known.sha256 != fact.sha256:
                 note(f"{fact.name} is not the public one of {source.page}; taken as your own")
@@ -88,6 +96,21 @@ def import_file(
         )
         install(entry, files, origin, overwrite=overwrite, progress=progress)
     return look_at(entry)
+
+
+def _check_meant(entry: Entry, main: Path, fact: FileFacts) -> None:
+    """Raises UsageError for the public checkpoint of other weights: the versions of F5-TTS have the
+    same shapes, so that nothing else would tell them apart."""
+    for other in catalog().entries:
+        if other.source is None or other.name == entry.name:
+            continue
+        known = other.source.files[0].sha256
+        if known == fact.sha256 and known != _checkpoint(entry):
+            raise UsageError(f"{main}: is the public {other.name}; use --as {other.name}")
+
+
+def _checkpoint(entry: Entry) -> str | None:
+    return entry.source.files[0].sha256 if entry.source else None
 
 
 def verify(names: Sequence[str], *, progress: Progress = silent) -> tuple[Verified, ...]:
@@ -117,24 +140,30 @@ def remove(names: Sequence[str], note: Note = lambda text: None) -> tuple[Instal
     wanted = [public_entry(name) for name in dict.fromkeys(names)]
     gone = []
     for entry in wanted:
+        if not weights_folder().is_dir():
+            gone.append(Installed(entry=entry))
+            continue
         with only_one(entry, note):
             gone.append(look_at(entry))
+            sweep(entry)
             _delete(entry)
     return tuple(gone)
 
 
 def _delete(entry: Entry) -> None:
-    folder = weights_folder()
-    for path in (folder / entry.name, folder / ".staging" / entry.name):
-        if path.is_dir():
+    for path in (weights_folder() / entry.name, staging_folder() / entry.name):
+        if path.is_symlink():  # what it leads to is not ours
+            path.unlink()
+        elif path.is_dir():
             shutil.rmtree(path)
 
 
 def _compare(state: Installed) -> list[Verified]:
     name, receipt = state.entry.name, state.receipt
     assert state.path is not None
-    if state.problem:
-        return [Verified(name=name, file=state.path.name, state="differs", why=state.problem)]
+    if receipt is None and state.problem:
+        why = f"{state.problem}; {state.repair}"
+        return [Verified(name=name, file=state.path.name, state="differs", why=why)]
     if receipt is None:
         why = "comes with omnitalk" if state.entry.embedded else "was put there without a receipt"
         return [Verified(name=name, file=state.path.name, state="unknown", why=why)]
@@ -142,12 +171,11 @@ def _compare(state: Installed) -> list[Verified]:
     for file in receipt.installed:
         path = state.path.with_name(file.name)
         if not path.is_file():
-            result = Verified(name=name, file=file.name, state="missing", why="is gone")
+            why = f"is gone; {state.repair}"
+            result = Verified(name=name, file=file.name, state="missing", why=why)
         elif path.stat().st_size != file.size or sha256(path) != file.sha256:
-            result = Verified(
-                name=name, file=file.name, state="differs",
-                why="was changed since it was installed",
-            )  # fmt: skip
+            why = f"was changed since it was installed; {state.repair}"
+            result = Verified(name=name, file=file.name, state="differs", why=why)
         else:
             result = Verified(name=name, file=file.name, state="ok")
         found.append(result)
