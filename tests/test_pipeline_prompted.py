@@ -27,6 +27,7 @@ from omnitalk_cli.pipeline.prompted import (
     load_prompted,
     prompt_of,
 )
+from omnitalk_cli.pipeline.request import speech_settings
 from omnitalk_cli.pipeline.script import read_script
 from omnitalk_cli.pipeline.workshop import Workshop
 from omnitalk_cli.speech.source import SourceVocoder
@@ -309,9 +310,55 @@ def test_without_a_voice_auto_is_the_embedded_model(monkeypatch: pytest.MonkeyPa
         assert choose_model("auto", device="cuda", language=language).name == "tiny"
 
 
-def test_weights_that_do_not_speak_are_told() -> None:
+def install(folder: Path, name: str, content: bytes) -> None:
+    (folder / name).mkdir(parents=True)
+    (folder / name / "model.safetensors").write_bytes(content)
+
+
+def test_auto_takes_no_voice_that_nothing_makes_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMNITALK_WEIGHTS_DIR", str(tmp_path / "weights"))
+    published = f5_layout.publish(tmp_path, f5_layout.tensors())
+    f5_tts.convert_v0_bigvgan(
+        published, {"vocab.txt": tmp_path / "vocab.txt"}, tmp_path / "f5.safetensors"
+    )
+    voice = (tmp_path / "f5.safetensors").read_bytes()
+    install(tmp_path / "weights", "f5-tts-bigvgan", voice)
+    chosen = choose_model("auto", device="cuda", language="en")
+    assert chosen.name == "tiny" and "no vocoder for its mel (bigvgan)" in chosen.why
+    # Nothing else speaks it, so that what is lacking is told.
+    assert choose_model("auto", device="cpu", language="zh").name == "f5-tts-bigvgan"
+    install(tmp_path / "weights", "bigvgan", models.find_weights("vocoder").read_bytes())
+    assert choose_model("auto", device="cuda", language="en").name == "f5-tts-bigvgan"
+
+
+def test_auto_says_that_a_voice_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNITALK_WEIGHTS_DIR", str(tmp_path))
+    install(tmp_path, "f5-tts", b"damaged")
+    chosen = choose_model("auto", device="cuda", language="en")
+    assert chosen.name == "tiny" and "omnitalk weights pull f5-tts --overwrite" in chosen.why
+    assert choose_model("auto", device="cuda", language=None).why == ""
+
+
+def test_recorded_speech_is_told_before_the_clip_is_looked_at(checkpoint: Path) -> None:
+    with pytest.raises(UsageError, match="leave --model out"):
+        speech_settings(
+            model=str(checkpoint), device="cpu", dtype="auto", language=None, vocoder=None,
+            options={},
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["vocoder", "whisper-base"])
+def test_weights_that_do_not_speak_are_told(name: str) -> None:
     with pytest.raises(InputError, match="not a model that speaks"):
-        choose_model("vocoder", device="cpu", language="en")
+        choose_model(name, device="cpu", language="en")
+
+
+@pytest.mark.parametrize("name", ["f5tts", "F5-TTS"])
+def test_a_name_with_a_slip_gets_a_hint(name: str) -> None:
+    with pytest.raises(SetupError, match="did you mean f5-tts"):
+        choose_model(name, device="cpu", language="en")
 
 
 def test_a_joint_model_is_not_prompted() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from omnitalk_cli.errors import InputError, SetupError
-from omnitalk_cli.weights.store import find_weights, read_header
+from omnitalk_cli.weights.catalog import entries, entry
+from omnitalk_cli.weights.store import find_weights, look_at, read_header
 
 if TYPE_CHECKING:
     from omnitalk_cli.speech.mel import MelKind
@@ -51,9 +52,11 @@ def choose_model(name: str, *, device: str, language: str | None) -> ChosenModel
         return _chosen(name, "")
     voice = _installed_voice() if language is not None else None
     if voice is None:
-        return _chosen(EMBEDDED, "")
+        return _chosen(EMBEDDED, _damaged_voice() if language is not None else "")
     if language not in _chosen(EMBEDDED, "").languages:
         return _chosen(voice, f"the embedded model does not speak {language}")
+    if not _has_vocoder(voice):
+        return _chosen(EMBEDDED, f"{voice} is installed, but no vocoder for its mel (bigvgan)")
     if device.startswith("cuda"):
         return _chosen(voice, "the best voice that is installed")
     return _chosen(
@@ -69,6 +72,12 @@ def candidates(name: str) -> tuple[str, ...]:
 
 
 def _chosen(name: str, why: str) -> ChosenModel:
+    known = entry(name)
+    if known is not None and known.job != "model":
+        raise InputError(
+            f"--model {name}: is not a model that speaks ({known.about}); see `omnitalk weights "
+            "list`"
+        )
     path = find_weights(name)
     extras = _extras(path)
     if "vocabulary" not in extras:
@@ -85,13 +94,33 @@ def _chosen(name: str, why: str) -> ChosenModel:
 
 
 def _installed_voice() -> str | None:
-    for name in VOICES:
-        try:
-            find_weights(name)
-        except SetupError:
-            continue
-        return name
-    return None
+    """The best one that is installed, first of those that a vocoder is there for."""
+    there = [name for name in VOICES if _is_there(name)]
+    return next(filter(_has_vocoder, there), there[0] if there else None)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        find_weights(name)
+    except SetupError:
+        return False
+    return True
+
+
+def _has_vocoder(voice: str) -> bool:
+    from omnitalk_cli.speech.vocoders import choose_vocoder
+
+    try:
+        choose_vocoder(_chosen(voice, "").mel, joint=False)
+    except SetupError:
+        return False
+    return True
+
+
+def _damaged_voice() -> str:
+    """Why a voice that somebody installed is not taken; "" when there is none."""
+    states = [look_at(item) for item in entries() if item.name in VOICES]
+    return next((f"{item.problem}; {item.repair}" for item in states if item.problem), "")
 
 
 def _extras(path: Path) -> dict[str, Any]:

@@ -225,7 +225,8 @@ def prompt_of(reference: Reference, model: PromptedModel) -> Prompt:
     if not reference.transcript.strip():
         raise InputError(
             f"{reference.source_name}: {model.name} must know what is said in it; give --ref-text, "
-            "or install a speech recognition model (omnitalk weights pull whisper-base)"
+            "or install a speech recognition model (omnitalk weights pull whisper-base), or take "
+            "--model tiny, which does without"
         )
     if reference.voice is None:
         raise InputError(

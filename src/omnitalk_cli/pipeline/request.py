@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnitalk_cli.errors import InputError
+from omnitalk_cli.errors import InputError, UsageError
 from omnitalk_cli.pipeline.settings import check_input
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ def speech_settings(
         chosen, device=where, dtype=choose_dtype(dtype, where), vocoder=vocoder or AUTO,
         options=options, compile=compile, many=many,
     )  # fmt: skip
+    if settings.prompted is not None and language is None:
+        raise UsageError(f"{chosen.name} makes speech; for recorded speech leave --model out")
     if settings.prompted is not None:
         settle_vocoder(settings.vocoder, mel=chosen.mel, joint=False)
     return settings
