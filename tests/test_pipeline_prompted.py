@@ -349,6 +349,21 @@ def test_recorded_speech_is_told_before_the_clip_is_looked_at(checkpoint: Path) 
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("has_voice", "told"), [(False, "pull --profile voice"), (True, "--model f5-tts does")]
+)
+def test_a_language_that_the_model_does_not_speak_is_told_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Path, has_voice: bool, told: str
+) -> None:
+    monkeypatch.setenv("OMNITALK_WEIGHTS_DIR", str(tmp_path))
+    if has_voice:
+        install(tmp_path, "f5-tts", checkpoint.read_bytes())
+    with pytest.raises(InputError, match=f"speaks en, not zh; .*{told}"):
+        speech_settings(
+            model="tiny", device="cpu", dtype="auto", language="zh", vocoder=None, options={}
+        )
+
+
 @pytest.mark.parametrize("name", ["vocoder", "whisper-base"])
 def test_weights_that_do_not_speak_are_told(name: str) -> None:
     with pytest.raises(InputError, match="not a model that speaks"):

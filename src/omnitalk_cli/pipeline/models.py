@@ -64,6 +64,21 @@ def choose_model(name: str, *, device: str, language: str | None) -> ChosenModel
     )
 
 
+def check_language(chosen: ChosenModel, language: str) -> None:
+    """Raises InputError, with what would speak it, when ``chosen`` does not speak ``language``."""
+    if not chosen.languages or language in chosen.languages:
+        return
+    voice = _installed_voice()
+    if chosen.name in VOICES:
+        remedy = "give a script in one of these"
+    elif voice is not None:
+        remedy = f"--model {voice} does"
+    else:
+        remedy = chosen.why or "omnitalk weights pull --profile voice gets a voice that does"
+    spoken = ", ".join(chosen.languages)
+    raise InputError(f"the model {chosen.name} speaks {spoken}, not {language}; {remedy}")
+
+
 def candidates(name: str) -> tuple[str, ...]:
     """All weights that a video with ``--model name`` may be made with: the embedded model, which
     also moves to what others speak, and for ``auto`` the voice that is installed."""

@@ -96,10 +96,11 @@ def speech_settings(
     """SpeechSettings, with everything checked that synthesis needs. ``language`` is that of the
     script, None when there is none because a recording is followed. ``many``: more videos follow.
 
-    Raises UsageError for values that do not fit, SetupError for a device or weights not there.
+    Raises UsageError for values that do not fit, InputError for a language that the model does not
+    speak, SetupError for a device or weights not there.
     """
     from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
-    from omnitalk_cli.pipeline.models import choose_model
+    from omnitalk_cli.pipeline.models import check_language, choose_model
     from omnitalk_cli.pipeline.performing import SpeechSettings
     from omnitalk_cli.pipeline.running import settle_compile
     from omnitalk_cli.speech.vocoders import AUTO, settle_vocoder
@@ -107,6 +108,8 @@ def speech_settings(
     where = choose_device(device)
     settle_compile(compile, device=where, seconds=0.0, many=many)
     chosen = choose_model(model, device=where, language=language)
+    if language is not None:
+        check_language(chosen, language)
     if dtype == "auto" and where.startswith("cuda") and chosen.family == "f5-tts":
         dtype = "float16"  # as its authors run it
     settings = SpeechSettings.of(
