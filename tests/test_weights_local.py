@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import weights_samples as samples
 from omnitalk_cli.cli.app import app
 from omnitalk_cli.errors import InputError, SetupError
+from omnitalk_cli.speech.asr_models import installed_models
 from omnitalk_cli.weights import catalog, store
 from omnitalk_cli.weights.importers import plain
 from omnitalk_cli.weights.local import verify
@@ -236,6 +237,25 @@ def test_faster_whisper_folder_is_copied(tmp_path: Path) -> None:
     plain.copy_ctranslate2(tmp_path / "model.bin", companions, target)
     assert target.read_bytes() == whisper()
     assert target.with_name("config.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("vocabulary", ["vocabulary.txt", "vocabulary.json"])
+def test_whisper_of_either_vocabulary_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocabulary: str
+) -> None:
+    monkeypatch.setenv("OMNITALK_WEIGHTS_DIR", str(tmp_path / "weights"))
+    given = tmp_path / "tuned"
+    given.mkdir()
+    for name in ("config.json", "tokenizer.json", vocabulary):
+        (given / name).write_text("{}")
+    (given / "model.bin").write_bytes(whisper())
+    result = run("import", given, "--as", "whisper-base")
+    assert result.exit_code == 0 and f"{vocabulary} is not the public one" in result.stderr
+    (model,) = installed_models()
+    assert model.name == "base" and (model.folder / vocabulary).is_file()
+    (given / vocabulary).unlink()
+    result = run("import", given, "--as", "whisper-base", "--overwrite")
+    assert result.exit_code == 3 and "needs vocabulary.txt beside model.bin" in result.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4 torch", whisper(b"TransformerSpec")])

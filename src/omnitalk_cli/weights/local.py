@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from omnitalk_cli.errors import InputError, SetupError, UsageError
 from omnitalk_cli.progress import Progress, silent
-from omnitalk_cli.weights.catalog import Entry, catalog
+from omnitalk_cli.weights.catalog import Entry, RemoteFile, catalog
 from omnitalk_cli.weights.checks import (
     accepted_licence,
     check_licences,
@@ -29,6 +29,9 @@ from omnitalk_cli.weights.install import (
 from omnitalk_cli.weights.receipt import FileFacts
 from omnitalk_cli.weights.store import Installed, look_at, sha256, weights_folder
 
+_OTHER_NAMES = {
+    "vocabulary.txt": "vocabulary.json", "vocabulary.json": "vocabulary.txt",
+}  # fmt: skip
 State = Literal["ok", "differs", "missing", "unknown"]
 
 
@@ -68,7 +71,7 @@ def import_file(
     command = f"omnitalk weights import {shlex.quote(str(path))} --as {name}"
     check_licences([entry], accepted, command)
     files = {source.files[0].base: main}
-    files |= {file.base: main.with_name(file.base) for file in source.files[1:]}
+    files |= {path.name: path for path in (_beside(main, file) for file in source.files[1:])}
     for base, file in files.items():
         if not file.is_file():
             beside = "" if file == main else f"; {name} needs {base} beside {main.name}"
@@ -96,6 +99,14 @@ def import_file(
         )
         install(entry, files, origin, overwrite=overwrite, progress=progress)
     return look_at(entry)
+
+
+def _beside(main: Path, file: RemoteFile) -> Path:
+    """Where ``file`` of the same weights lies: CTranslate2's vocabulary is a ``.txt`` or, made by
+    newer versions, a ``.json``, and either is read."""
+    path = main.with_name(file.base)
+    other = main.with_name(_OTHER_NAMES.get(file.base, file.base))
+    return other if other.is_file() and not path.is_file() else path
 
 
 def _check_meant(entry: Entry, main: Path, fact: FileFacts) -> None:
