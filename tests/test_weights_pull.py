@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 from typer.testing import CliRunner
 
 import weights_samples as samples
@@ -430,12 +431,19 @@ def test_disk_that_fills_up_on_the_way(hub: Hub, monkeypatch: pytest.MonkeyPatch
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    def full_for_safetensors(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left (os error 28)")
+
     with monkeypatch.context() as patch:
         patch.setattr("omnitalk_cli.weights.download._copy", full)
         with pytest.raises(WorkError, match="disk full"):
             get("free")
     with monkeypatch.context() as patch:
         patch.setattr("weights_samples.convert", full)
+        with pytest.raises(WorkError, match="disk full"):
+            get("free")
+    with monkeypatch.context() as patch:
+        patch.setattr("weights_samples.convert", full_for_safetensors)
         with pytest.raises(WorkError, match="disk full"):
             get("free")
     assert not (store.weights_folder() / "free").exists()
