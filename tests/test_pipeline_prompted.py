@@ -326,11 +326,21 @@ def test_auto_takes_no_voice_that_nothing_makes_heard(
     voice = (tmp_path / "f5.safetensors").read_bytes()
     install(tmp_path / "weights", "f5-tts-bigvgan", voice)
     chosen = choose_model("auto", device="cuda", language="en")
-    assert chosen.name == "tiny" and "no vocoder for its mel (bigvgan)" in chosen.why
+    assert chosen.name == "tiny" and "omnitalk weights pull bigvgan" in chosen.why
     # Nothing else speaks it, so that what is lacking is told.
     assert choose_model("auto", device="cpu", language="zh").name == "f5-tts-bigvgan"
     install(tmp_path / "weights", "bigvgan", models.find_weights("vocoder").read_bytes())
     assert choose_model("auto", device="cuda", language="en").name == "f5-tts-bigvgan"
+
+
+def test_auto_takes_no_file_that_only_lies_in_the_place_of_a_voice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMNITALK_WEIGHTS_DIR", str(tmp_path))
+    install(tmp_path, "f5-tts", models.find_weights("vocoder").read_bytes())
+    for device in ("cpu", "cuda"):
+        chosen = choose_model("auto", device=device, language="en")
+        assert chosen.name == "tiny" and "is not a model that speaks" in chosen.why
 
 
 def test_auto_says_that_a_voice_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,8 +55,8 @@ def choose_model(name: str, *, device: str, language: str | None) -> ChosenModel
         return _chosen(EMBEDDED, _damaged_voice() if language is not None else "")
     if language not in _chosen(EMBEDDED, "").languages:
         return _chosen(voice, f"the embedded model does not speak {language}")
-    if not _has_vocoder(voice):
-        return _chosen(EMBEDDED, f"{voice} is installed, but no vocoder for its mel (bigvgan)")
+    if reason := _hindrance(voice):
+        return _chosen(EMBEDDED, f"{voice} cannot be used: {reason}")
     if device.startswith("cuda"):
         return _chosen(voice, "the best voice that is installed")
     return _chosen(
@@ -109,9 +109,10 @@ def _chosen(name: str, why: str) -> ChosenModel:
 
 
 def _installed_voice() -> str | None:
-    """The best one that is installed, first of those that a vocoder is there for."""
+    """The best one that is installed, first of those that can be heard."""
     there = [name for name in VOICES if _is_there(name)]
-    return next(filter(_has_vocoder, there), there[0] if there else None)
+    usable = (name for name in there if not _hindrance(name))
+    return next(usable, there[0] if there else None)
 
 
 def _is_there(name: str) -> bool:
@@ -122,14 +123,15 @@ def _is_there(name: str) -> bool:
     return True
 
 
-def _has_vocoder(voice: str) -> bool:
+def _hindrance(voice: str) -> str:
+    """Why an installed voice would not be heard: another file, or no vocoder for its mel."""
     from omnitalk_cli.speech.vocoders import choose_vocoder
 
     try:
         choose_vocoder(_chosen(voice, "").mel, joint=False)
-    except SetupError:
-        return False
-    return True
+    except (InputError, SetupError) as error:
+        return str(error)
+    return ""
 
 
 def _damaged_voice() -> str:
