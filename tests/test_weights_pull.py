@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from safetensors import SafetensorError
 from typer.testing import CliRunner
@@ -28,6 +29,7 @@ from omnitalk_cli.cli.app import app
 from omnitalk_cli.errors import InputError, SetupError, UsageError, WorkError
 from omnitalk_cli.weights import catalog, store
 from omnitalk_cli.weights import pull as pull_module
+from omnitalk_cli.weights.hub import refusals
 from omnitalk_cli.weights.importers.registry import IMPORTERS, Importer
 from omnitalk_cli.weights.pull import chosen, pull
 from omnitalk_cli.weights.receipt import read_receipt
@@ -256,6 +258,16 @@ def test_no_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("pull", "free")
     assert result.exit_code == 4 and "no connection to http://127.0.0.1:9" in result.stderr
     assert len(result.stderr.splitlines()) == 1 and not left()
+
+
+def test_no_network_to_another_server_than_the_hub(hub: Hub) -> None:
+    face = catalog.catalog().entry("face")
+    assert face.source is not None
+    with (
+        pytest.raises(SetupError, match="weights import FILE --as face$"),
+        refusals(face, face.source.files[0]),
+    ):
+        raise httpx2.ConnectError("refused")
 
 
 @pytest.mark.parametrize("variable", [True, False])

@@ -134,7 +134,8 @@ def refusals(entry: Entry, file: RemoteFile) -> Iterator[None]:
         if status == 404:
             raise WorkError(
                 f"{entry.name}: {page} has no file {file.name}; a newer omnitalk may know where "
-                f"it is, or fetch it elsewhere and use omnitalk weights import --as {entry.name}"
+                "it is, or fetch it elsewhere and use omnitalk weights import FILE --as "
+                f"{entry.name}"
             ) from error
         raise WorkError(f"{entry.name}: {page} answers HTTP {status}; try again later") from error
     except OfflineModeIsEnabled as error:
@@ -142,9 +143,15 @@ def refusals(entry: Entry, file: RemoteFile) -> Iterator[None]:
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         where = endpoint() if entry.source.repository else page
         why = " ".join(str(error).split()) or type(error).__name__
+        other = (
+            "name a mirror in HF_ENDPOINT"
+            if entry.source.repository  # of other servers there is none
+            else f"fetch {file.base} elsewhere and use omnitalk weights import FILE --as "
+            f"{entry.name}"
+        )
         raise SetupError(
             f"{entry.name}: no connection to {where} ({why}); check the network and the proxy, or "
-            "name a mirror in HF_ENDPOINT"
+            f"{other}"
         ) from error
 
 

@@ -122,7 +122,7 @@ def find_weights(name_or_path: str | Path) -> Path:
     if path.is_file():
         return path
     raise SetupError(
-        f"no weights called {name_or_path}: no such file, and as a name, {near(str(name_or_path))} "
+        f"no weights called {name_or_path}, nor such a file: {near(str(name_or_path))} "
         "(see omnitalk weights list)"
     )
 
