@@ -234,13 +234,12 @@ def prompt_of(reference: Reference, model: PromptedModel) -> Prompt:
             "extract the clip again"
         )
     voice = reference.voice.astype(np.float32) / 32767
-    rms = float(np.sqrt(np.square(voice, dtype=np.float64).mean()))
-    gain = max(1.0, _REFERENCE_RMS / max(rms, 1e-6))
-    start, end = _loud_part(voice * gain)
+    start, end = _loud_part(voice * _gain(voice))
     if end - start < _SHORTEST_REFERENCE * SAMPLE_RATE:
         raise InputError(f"{reference.source_name}: hardly anything is heard in it")
-    part = np.pad(voice[start:end] * gain, (0, round(_END_SECONDS * SAMPLE_RATE)))
-    mel = log_mel(torch.from_numpy(part), kind=model.mel)
+    part = np.pad(voice[start:end], (0, round(_END_SECONDS * SAMPLE_RATE)))
+    gain = _gain(part)  # of what the model is given: the ends that were cut off count no more
+    mel = log_mel(torch.from_numpy(part * np.float32(gain)), kind=model.mel)
     times = start / SAMPLE_RATE + np.arange(len(mel)) / MEL_RATE
     codes = torch.from_numpy(resample_codes(reference.codes, reference.fps, times))
     n = model.normalisation
@@ -251,6 +250,12 @@ def prompt_of(reference: Reference, model: PromptedModel) -> Prompt:
         frames=len(part) // HOP,
         gain=gain,
     )
+
+
+def _gain(voice: Float) -> float:
+    """What brings quiet speech ``[S]`` to the usual level; 1 for louder one."""
+    rms = float(np.sqrt(np.square(voice, dtype=np.float64).mean()))
+    return max(1.0, _REFERENCE_RMS / max(rms, 1e-6))
 
 
 def ended(text: str) -> str:
