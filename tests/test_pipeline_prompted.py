@@ -17,7 +17,7 @@ from omnitalk_cli.dit.checkpoint import load_checkpoint, save_checkpoint
 from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import InputError, SetupError, UsageError
-from omnitalk_cli.pipeline import models
+from omnitalk_cli.pipeline import devices, models
 from omnitalk_cli.pipeline.chunks import FADE_FRAMES, Chunk, chunks_of, join
 from omnitalk_cli.pipeline.models import ChosenModel, choose_model
 from omnitalk_cli.pipeline.performing import SpeechSettings, perform
@@ -334,6 +334,24 @@ def test_auto_takes_no_voice_that_nothing_makes_heard(
     assert choose_model("auto", device="cpu", language="zh").name == "f5-tts-bigvgan"
     install(tmp_path / "weights", "bigvgan", models.find_weights("vocoder").read_bytes())
     assert choose_model("auto", device="cuda", language="en").name == "f5-tts-bigvgan"
+
+
+@pytest.mark.parametrize(
+    ("convert", "dtype"),
+    [(f5_tts.convert_v1, torch.float16), (f5_tts.convert_v0_bigvgan, torch.float32)],
+)
+def test_on_a_gpu_it_runs_in_the_precision_of_its_authors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, convert: Any, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(devices, "choose_device", lambda name: "cuda")
+    published = f5_layout.publish(tmp_path, f5_layout.tensors())
+    convert(published, {"vocab.txt": tmp_path / "vocab.txt"}, tmp_path / "f5.safetensors")
+    monkeypatch.setattr("omnitalk_cli.speech.vocoders.settle_vocoder", lambda *a, **b: "any")
+    settings = speech_settings(
+        model=str(tmp_path / "f5.safetensors"), device="cuda", dtype="auto", language="en",
+        vocoder=None, options={},
+    )  # fmt: skip
+    assert settings.dtype == dtype
 
 
 def test_auto_takes_no_file_that_only_lies_in_the_place_of_a_voice(

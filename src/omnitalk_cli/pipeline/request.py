@@ -111,7 +111,8 @@ def speech_settings(
     if language is not None:
         check_language(chosen, language)
     if dtype == "auto" and where.startswith("cuda") and chosen.family == "f5-tts":
-        dtype = "float16"  # as its authors run it
+        # As its authors run it: what speaks the mel of BigVGAN, in full precision.
+        dtype = "float32" if chosen.mel == "bigvgan" else "float16"
     settings = SpeechSettings.of(
         chosen, device=where, dtype=choose_dtype(dtype, where), vocoder=vocoder or AUTO,
         options=options, compile=compile, many=many,
