@@ -314,6 +314,10 @@ def test_gated_repository(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "stale")
     with pytest.raises(SetupError, match="refuses your token .*renew it"):
         get("free")
+    monkeypatch.setenv("HF_TOKEN", "sec\u200bret")  # copied from a page
+    result = run("pull", "free")
+    assert result.exit_code == 4 and "copy it again" in result.stderr
+    assert "sec" not in result.stderr
     monkeypatch.setenv("HF_TOKEN", "secret")
     get("free")
 

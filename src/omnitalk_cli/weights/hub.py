@@ -138,6 +138,11 @@ def refusals(entry: Entry, file: RemoteFile) -> Iterator[None]:
                 f"{entry.name}"
             ) from error
         raise WorkError(f"{entry.name}: {page} answers HTTP {status}; try again later") from error
+    except UnicodeEncodeError as error:  # of a header; it must not be shown
+        raise SetupError(
+            f"{entry.name}: your token (HF_TOKEN, or that of the hub's own login) holds characters "
+            "that are in no token; copy it again"
+        ) from error
     except OfflineModeIsEnabled as error:
         raise SetupError(f"{entry.name}: HF_HUB_OFFLINE forbids the network") from error
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
