@@ -94,15 +94,19 @@ class PromptedOptions:
         if self.duration is not None and self.duration <= 0:
             raise UsageError(f"duration {self.duration} s must be positive")
         try:
-            assert self.grid and parse_interval(self.cfg_interval)
+            time_grid(self._schedule, self.steps)
+            parse_interval(self.cfg_interval)
         except ValueError as error:
             raise UsageError(str(error)) from error
 
     @property
     def grid(self) -> list[float]:
         """The times of the solver's steps."""
-        chosen = self.schedule or ("epss" if self.steps in EPSS_STEPS else "sway")
-        return time_grid(chosen, self.steps)
+        return time_grid(self._schedule, self.steps)
+
+    @property
+    def _schedule(self) -> Schedule:
+        return self.schedule or ("epss" if self.steps in EPSS_STEPS else "sway")
 
 
 @dataclass(frozen=True, kw_only=True)
