@@ -203,6 +203,11 @@ def test_list_shows_all_with_licences(folder: Path) -> None:
     assert answer["profiles"][0]["members"] == ["voice", "free"]
     table = run("list").stdout
     assert "NC-1 (nc)" in table and "-> omnitalk weights pull free" in table
+    (folder.parent / "tiny.safetensors").write_bytes(b"damaged")
+    listed = run("list")
+    assert listed.exit_code == 0 and "is not a safetensors file" in listed.stdout
+    assert "install the omnitalk-cli wheel again" in listed.stdout
+    assert run("verify", "tiny").exit_code == 1
     damaged = store.weights_folder() / "voice" / "receipt.json"
     damaged.write_text("no json")
     assert "cannot be read" in run("list").stdout

@@ -138,10 +138,7 @@ def _ffmpeg(wanted: str | None) -> Iterator[Check]:
 
 def _weights() -> Iterator[Check]:
     for entry in entries():
-        try:
-            item = store.look_at(entry)
-        except InputError as error:  # a damaged file: as good as none
-            item = store.Installed(entry=entry, problem=str(error))
+        item = store.look_at(entry)
         yield _embedded(item) if entry.embedded else _public(item)
 
 

@@ -60,7 +60,9 @@ class Installed:
 
     @property
     def repair(self) -> str:
-        """The command that puts damaged public weights right."""
+        """What puts damaged weights right."""
+        if self.entry.embedded:
+            return self.entry.how_to_get
         if self.receipt is not None and self.receipt.origin == "import":
             return (
                 f"import them again: omnitalk weights import FILE --as {self.entry.name} "
@@ -131,7 +133,7 @@ def installed() -> tuple[Installed, ...]:
     """Every entry of the catalogue with its file, size, checksum and header.
 
     Embedded files are hashed; for public ones, which are large, the receipt is believed
-    (``omnitalk weights verify`` hashes them). Raises InputError for a damaged embedded file.
+    (``omnitalk weights verify`` hashes them). What is damaged says so in its ``problem``.
     """
     return tuple(look_at(item) for item in entries())
 
@@ -179,9 +181,14 @@ def _look_at_embedded(item: Entry) -> Installed:
     path = _locate(item)
     if path is None:
         return Installed(entry=item)
+    header, problem = None, ""
+    try:
+        header = read_header(path)
+    except InputError as error:
+        problem = str(error)
     return Installed(
-        entry=item, path=path, size=path.stat().st_size, sha256=sha256(path),
-        header=read_header(path),
+        entry=item, path=path, size=path.stat().st_size, sha256=sha256(path), header=header,
+        problem=problem,
     )  # fmt: skip
 
 
