@@ -258,6 +258,10 @@ def test_whisper_of_either_vocabulary_is_imported(
     assert result.exit_code == 0 and f"{vocabulary} is not the public one" in result.stderr
     (model,) = installed_models()
     assert model.name == "base" and (model.folder / vocabulary).is_file()
+    assert not (model.folder / "preprocessor_config.json").exists()
+    (given / "preprocessor_config.json").write_text('{"feature_size": 128}')
+    assert run("import", given, "--as", "whisper-base", "--overwrite").exit_code == 0
+    assert (model.folder / "preprocessor_config.json").is_file()
     (given / vocabulary).unlink()
     result = run("import", given, "--as", "whisper-base", "--overwrite")
     assert result.exit_code == 3 and "needs vocabulary.txt beside model.bin" in result.stderr

@@ -32,6 +32,8 @@ from omnitalk_cli.weights.store import Installed, look_at, sha256, weights_folde
 _OTHER_NAMES = {
     "vocabulary.txt": "vocabulary.json", "vocabulary.json": "vocabulary.txt",
 }  # fmt: skip
+# A Whisper that hears another mel than the usual one says so there.
+_OPTIONAL = {"ctranslate2": "preprocessor_config.json"}
 State = Literal["ok", "differs", "missing", "unknown"]
 
 
@@ -72,6 +74,9 @@ def import_file(
     check_licences([entry], accepted, command)
     files = {source.files[0].base: main}
     files |= {path.name: path for path in (_beside(main, file) for file in source.files[1:])}
+    optional = main.with_name(_OPTIONAL.get(source.importer, main.name))
+    if optional.is_file() and optional != main:
+        files.setdefault(optional.name, optional)
     for base, file in files.items():
         if not file.is_file():
             beside = "" if file == main else f"; {name} needs {base} beside {main.name}"
@@ -86,7 +91,7 @@ def import_file(
             for base, file in files.items()
         ]
         _check_meant(entry, main, facts[0])
-        for known, fact in zip(source.files, facts, strict=True):
+        for known, fact in zip(source.files, facts, strict=False):  # an optional one is the last
             if known.sha256 is not None and known.sha256 != fact.sha256:
                 note(f"{fact.name} is not the public one of {source.page}; taken as your own")
         origin = Origin(
