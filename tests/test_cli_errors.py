@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 from typer.testing import CliRunner
 
 from omnitalk_cli.cli import generate as generate_module
@@ -116,6 +117,14 @@ def test_full_disk_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(BaseException, match="1"), session():
         raise OSError(28, "No space left on device", "out.mp4")
     assert "out.mp4: disk full" in capsys.readouterr().err
+
+
+def test_full_disk_is_named_where_safetensors_finds_it(capsys: pytest.CaptureFixture[str]) -> None:
+    error = SafetensorError("Error while serializing: I/O error: No space left (os error 28)")
+    with pytest.raises(BaseException, match="1"), session():
+        raise error
+    said = capsys.readouterr().err
+    assert said.startswith("error: disk full; free some space") and "unexpected" not in said
 
 
 def test_traceback_only_with_two_v(capsys: pytest.CaptureFixture[str]) -> None:

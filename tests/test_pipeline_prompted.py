@@ -17,7 +17,7 @@ from omnitalk_cli.dit.checkpoint import load_checkpoint, save_checkpoint
 from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import InputError, SetupError, UsageError
-from omnitalk_cli.pipeline import models
+from omnitalk_cli.pipeline import devices, models
 from omnitalk_cli.pipeline.chunks import FADE_FRAMES, Chunk, chunks_of, join
 from omnitalk_cli.pipeline.models import ChosenModel, choose_model
 from omnitalk_cli.pipeline.performing import SpeechSettings, perform
@@ -27,6 +27,7 @@ from omnitalk_cli.pipeline.prompted import (
     load_prompted,
     prompt_of,
 )
+from omnitalk_cli.pipeline.request import speech_settings
 from omnitalk_cli.pipeline.script import read_script
 from omnitalk_cli.pipeline.workshop import Workshop
 from omnitalk_cli.speech.source import SourceVocoder
@@ -125,7 +126,10 @@ def test_the_reference_is_trimmed_and_made_louder(checkpoint: Path, reference: R
     prompt = prompt_of(reference, model)
     assert prompt.frames == round(3.05 * SAMPLE_RATE) // HOP
     assert len(prompt.mel) == prompt.frames + 1 == len(prompt.codes)
-    assert prompt.gain == pytest.approx(0.1 / 0.0141, rel=0.2)
+    assert reference.voice is not None
+    spoken = reference.voice[SAMPLE_RATE // 2 : -SAMPLE_RATE // 2] / 32767
+    rms = np.sqrt(np.square(spoken).sum() / (3.05 * SAMPLE_RATE))  # with 50 ms of silence
+    assert prompt.gain == pytest.approx(0.1 / rms, rel=0.01)
     assert prompt.text == SPOKEN + ". "
 
 
@@ -309,9 +313,98 @@ def test_without_a_voice_auto_is_the_embedded_model(monkeypatch: pytest.MonkeyPa
         assert choose_model("auto", device="cuda", language=language).name == "tiny"
 
 
-def test_weights_that_do_not_speak_are_told() -> None:
+def install(folder: Path, name: str, content: bytes) -> None:
+    (folder / name).mkdir(parents=True)
+    (folder / name / "model.safetensors").write_bytes(content)
+
+
+def test_auto_takes_no_voice_that_nothing_makes_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMNITALK_WEIGHTS_DIR", str(tmp_path / "weights"))
+    published = f5_layout.publish(tmp_path, f5_layout.tensors())
+    f5_tts.convert_v0_bigvgan(
+        published, {"vocab.txt": tmp_path / "vocab.txt"}, tmp_path / "f5.safetensors"
+    )
+    voice = (tmp_path / "f5.safetensors").read_bytes()
+    install(tmp_path / "weights", "f5-tts-bigvgan", voice)
+    chosen = choose_model("auto", device="cuda", language="en")
+    assert chosen.name == "tiny" and "omnitalk weights pull bigvgan" in chosen.why
+    # Nothing else speaks it, so that what is lacking is told.
+    assert choose_model("auto", device="cpu", language="zh").name == "f5-tts-bigvgan"
+    install(tmp_path / "weights", "bigvgan", models.find_weights("vocoder").read_bytes())
+    assert choose_model("auto", device="cuda", language="en").name == "f5-tts-bigvgan"
+
+
+@pytest.mark.parametrize(
+    ("convert", "dtype"),
+    [(f5_tts.convert_v1, torch.float16), (f5_tts.convert_v0_bigvgan, torch.float32)],
+)
+def test_on_a_gpu_it_runs_in_the_precision_of_its_authors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, convert: Any, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(devices, "choose_device", lambda name: "cuda")
+    published = f5_layout.publish(tmp_path, f5_layout.tensors())
+    convert(published, {"vocab.txt": tmp_path / "vocab.txt"}, tmp_path / "f5.safetensors")
+    monkeypatch.setattr("omnitalk_cli.speech.vocoders.settle_vocoder", lambda *a, **b: "any")
+    settings = speech_settings(
+        model=str(tmp_path / "f5.safetensors"), device="cuda", dtype="auto", language="en",
+        vocoder=None, options={},
+    )  # fmt: skip
+    assert settings.dtype == dtype
+
+
+def test_auto_takes_no_file_that_only_lies_in_the_place_of_a_voice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMNITALK_WEIGHTS_DIR", str(tmp_path))
+    install(tmp_path, "f5-tts", models.find_weights("vocoder").read_bytes())
+    for device in ("cpu", "cuda"):
+        chosen = choose_model("auto", device=device, language="en")
+        assert chosen.name == "tiny" and "is not a model that speaks" in chosen.why
+
+
+def test_auto_says_that_a_voice_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNITALK_WEIGHTS_DIR", str(tmp_path))
+    install(tmp_path, "f5-tts", b"damaged")
+    chosen = choose_model("auto", device="cuda", language="en")
+    assert chosen.name == "tiny" and "omnitalk weights pull f5-tts --overwrite" in chosen.why
+    assert choose_model("auto", device="cuda", language=None).why == ""
+
+
+def test_recorded_speech_is_told_before_the_clip_is_looked_at(checkpoint: Path) -> None:
+    with pytest.raises(UsageError, match="leave --model out"):
+        speech_settings(
+            model=str(checkpoint), device="cpu", dtype="auto", language=None, vocoder=None,
+            options={},
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("has_voice", "told"), [(False, "pull --profile voice"), (True, "--model f5-tts does")]
+)
+def test_a_language_that_the_model_does_not_speak_is_told_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Path, has_voice: bool, told: str
+) -> None:
+    monkeypatch.setenv("OMNITALK_WEIGHTS_DIR", str(tmp_path))
+    if has_voice:
+        install(tmp_path, "f5-tts", checkpoint.read_bytes())
+    with pytest.raises(InputError, match=f"speaks en, not zh; .*{told}"):
+        speech_settings(
+            model="tiny", device="cpu", dtype="auto", language="zh", vocoder=None, options={}
+        )
+
+
+@pytest.mark.parametrize("name", ["vocoder", "whisper-base"])
+def test_weights_that_do_not_speak_are_told(name: str) -> None:
     with pytest.raises(InputError, match="not a model that speaks"):
-        choose_model("vocoder", device="cpu", language="en")
+        choose_model(name, device="cpu", language="en")
+
+
+@pytest.mark.parametrize("name", ["f5tts", "F5-TTS"])
+def test_a_name_with_a_slip_gets_a_hint(name: str) -> None:
+    with pytest.raises(SetupError, match="did you mean f5-tts"):
+        choose_model(name, device="cpu", language="en")
 
 
 def test_a_joint_model_is_not_prompted() -> None:

@@ -108,6 +108,34 @@ def test_a_model_that_is_asked_for_and_missing(homes: Path, name: str) -> None:
     assert "installed: mine" in str(caught.value) and caught.value.exit_code == 4
 
 
+def test_a_folder_of_the_same_name_hides_no_model(
+    homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("base", "small"):
+        (homes / "here" / name).mkdir(parents=True)
+    monkeypatch.chdir(homes / "here")
+    with pytest.raises(SetupError, match="weights pull whisper-small"):
+        find_model("small")
+    pulled = put(homes / "weights" / "whisper-base")
+    found = find_model("base")
+    assert found is not None and found.folder == pulled
+    for name in ("medium", "elsewhere/whisper-base"):  # whole ones are models by themselves
+        put(homes / "here" / name)
+        found = find_model(name)
+        assert found is not None and found.folder == Path(name)
+
+
+def test_the_hubs_cache_is_where_the_hub_puts_it(
+    homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_CACHE")
+    monkeypatch.delenv("HF_HOME", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(homes / "cache"))
+    hub = homes / "cache" / "huggingface" / "hub"
+    put(hub / "models--Systran--faster-whisper-base" / "snapshots" / "1")
+    assert [model.name for model in installed_models()] == ["base"]
+
+
 def test_unknown_names_and_incomplete_folders_are_told(homes: Path) -> None:
     with pytest.raises(SetupError, match="no speech recognition model gigantic; give one of tiny"):
         find_model("gigantic")

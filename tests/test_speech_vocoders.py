@@ -117,6 +117,8 @@ def test_speech_vocoders_public_vocos_is_not_the_embedded_one(folder: Path) -> N
         ("bigvgan", "vocos", UsageError, "reads the bigvgan mel.*use auto, source, vocos, vocoder"),
         ("source", "bigvgan", UsageError, "reads the vocos mel.*use auto, bigvgan"),
         ("tiny", "vocos", InputError, "is no vocoder"),
+        ("whisper-base", "vocos", InputError, "is no vocoder .transcript"),
+        ("face-landmarker", "vocos", InputError, "is no vocoder .landmarks"),
         ("pytorch_model.bin", "vocos", InputError, "weights import .*pytorch_model.bin --as vocos"),
         ("bigvgan_generator.pt", "bigvgan", InputError, "--as bigvgan"),
         ("other.safetensors", "vocos", InputError, "is no vocoder .its format is not stated"),
@@ -143,7 +145,8 @@ def test_speech_vocoders_are_checked_before_the_work() -> None:
     assert request.video_options(overwrite=False, options={}).vocoder == "auto"
     with pytest.raises(SetupError, match="weights pull vocos"):
         request.video_options(overwrite=False, options={"vocoder": "vocos"})
-    with pytest.raises(SetupError, match="weights pull bigvgan"):
+    # Not: "pull it", only to be told afterwards that it does not fit.
+    with pytest.raises(UsageError, match="reads the bigvgan mel"):
         request.video_options(overwrite=False, options={"vocoder": "bigvgan"})
     with pytest.raises(UsageError, match="--dtype int8"):
         request.video_options(overwrite=False, options={}, dtype="int8")

@@ -17,6 +17,7 @@ from omnitalk_cli.pipeline.prompted import PromptedOptions, sample
 from omnitalk_cli.weights.importers import f5_tts
 
 FRAMES, GIVEN = 40, 15
+CONVOLUTION = "input_embed.conv_pos_embed.conv1d.0"
 IDS = torch.tensor([9, 6, 13, 13, 16, 1, 33, 34, 28])
 
 
@@ -130,6 +131,8 @@ def test_it_is_the_audio_branch_of_the_whole_network(tmp_path: Path) -> None:
         (lambda t: t.update({"extra.weight": torch.ones(2)}), "extra.weight"),
         (lambda t: t.update({"proj_out.bias": torch.ones(7)}), "not a checkpoint of F5-TTS"),
         (lambda t: t.pop("transformer_blocks.1.attn.to_k.weight"), "to_k"),
+        (lambda t: t.update({f"{CONVOLUTION}.weight": torch.ones(8, 8)}), "not a checkpoint"),
+        (lambda t: t.update({f"{CONVOLUTION}.weight": torch.ones(8, 0, 31)}), "not a checkpoint"),
         (lambda t: t.clear(), "no transformer"),
     ],
 )

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import weights_samples as samples
 from omnitalk_cli.cli.app import app
 from omnitalk_cli.errors import InputError, SetupError
+from omnitalk_cli.speech.asr_models import installed_models
 from omnitalk_cli.weights import catalog, store
 from omnitalk_cli.weights.importers import plain
 from omnitalk_cli.weights.local import verify
@@ -113,6 +114,34 @@ def test_verify_finds_a_flipped_byte_and_a_lost_file(folder: Path) -> None:
     assert "differs  voice model.bin was changed" in run("verify", "voice").stdout
 
 
+def test_damage_is_seen_without_hashing(folder: Path) -> None:
+    take(folder)
+    path = store.find_weights("voice")
+    path.with_name("companions.txt").unlink()
+    again = "import them again: omnitalk weights import FILE --as voice --overwrite"
+    assert f"companions.txt: is gone; {again}" in run("list").stdout
+    assert again in run("verify").stdout
+    result = run("path", "voice")
+    assert result.exit_code == 4 and "is gone" in result.stderr and again in result.stderr
+    path.with_name("companions.txt").write_text("vocab.txt")
+    path.write_bytes(b"short")
+    with pytest.raises(SetupError, match=r"has 5 bytes instead of 40960; import them again"):
+        store.find_weights("voice")
+    listed = json.loads(run("list", "--json").stdout)["weights"]
+    assert next(item for item in listed if item["name"] == "voice")["get"]
+    # No pull may put public weights in the place of a fine-tune.
+    result = run("pull", "voice")
+    assert result.exit_code == 1 and "import them again" in result.stderr
+    assert path.read_bytes() == b"short"
+
+
+def test_import_of_the_public_file_of_other_weights_is_told(folder: Path) -> None:
+    (folder / "mine.bin").write_bytes(samples.FACE)
+    result = run("import", folder / "mine.bin", "--as", "free")
+    assert result.exit_code == 2 and "is the public face; use --as face" in result.stderr
+    assert not (store.weights_folder() / "free").exists()
+
+
 def test_verify_of_what_cannot_be_compared(folder: Path) -> None:
     assert "no public weights" in run("verify").stdout
     assert [item.state for item in verify(["tiny"])] == ["unknown"]
@@ -148,6 +177,19 @@ def test_remove_deletes_public_weights_only(folder: Path) -> None:
     assert "was not installed" in run("remove", "voice").stdout
 
 
+def test_remove_makes_nothing_and_follows_no_link(folder: Path, tmp_path: Path) -> None:
+    assert run("remove", "voice").exit_code == 0 and not store.weights_folder().exists()
+    litter = store.weights_folder() / ".staging" / "voice.new-0000"
+    litter.mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "model.bin").write_bytes(b"x")
+    (store.weights_folder() / "voice").symlink_to(elsewhere)
+    assert run("remove", "voice").exit_code == 0
+    assert not litter.exists() and not (store.weights_folder() / "voice").exists()
+    assert (elsewhere / "model.bin").is_file()
+
+
 def test_list_shows_all_with_licences(folder: Path) -> None:
     take(folder)
     answer = json.loads(run("list", "--json").stdout)
@@ -161,6 +203,11 @@ def test_list_shows_all_with_licences(folder: Path) -> None:
     assert answer["profiles"][0]["members"] == ["voice", "free"]
     table = run("list").stdout
     assert "NC-1 (nc)" in table and "-> omnitalk weights pull free" in table
+    (folder.parent / "tiny.safetensors").write_bytes(b"damaged")
+    listed = run("list")
+    assert listed.exit_code == 0 and "is not a safetensors file" in listed.stdout
+    assert "install the omnitalk-cli wheel again" in listed.stdout
+    assert run("verify", "tiny").exit_code == 1
     damaged = store.weights_folder() / "voice" / "receipt.json"
     damaged.write_text("no json")
     assert "cannot be read" in run("list").stdout
@@ -195,6 +242,29 @@ def test_faster_whisper_folder_is_copied(tmp_path: Path) -> None:
     plain.copy_ctranslate2(tmp_path / "model.bin", companions, target)
     assert target.read_bytes() == whisper()
     assert target.with_name("config.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("vocabulary", ["vocabulary.txt", "vocabulary.json"])
+def test_whisper_of_either_vocabulary_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocabulary: str
+) -> None:
+    monkeypatch.setenv("OMNITALK_WEIGHTS_DIR", str(tmp_path / "weights"))
+    given = tmp_path / "tuned"
+    given.mkdir()
+    for name in ("config.json", "tokenizer.json", vocabulary):
+        (given / name).write_text("{}")
+    (given / "model.bin").write_bytes(whisper())
+    result = run("import", given, "--as", "whisper-base")
+    assert result.exit_code == 0 and f"{vocabulary} is not the public one" in result.stderr
+    (model,) = installed_models()
+    assert model.name == "base" and (model.folder / vocabulary).is_file()
+    assert not (model.folder / "preprocessor_config.json").exists()
+    (given / "preprocessor_config.json").write_text('{"feature_size": 128}')
+    assert run("import", given, "--as", "whisper-base", "--overwrite").exit_code == 0
+    assert (model.folder / "preprocessor_config.json").is_file()
+    (given / vocabulary).unlink()
+    result = run("import", given, "--as", "whisper-base", "--overwrite")
+    assert result.exit_code == 3 and "needs vocabulary.txt beside model.bin" in result.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4 torch", whisper(b"TransformerSpec")])

@@ -14,10 +14,13 @@ import threading
 import time
 from collections import namedtuple
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from safetensors import SafetensorError
 from typer.testing import CliRunner
 
 import weights_samples as samples
@@ -25,6 +28,8 @@ from hub_server import Hub, serve
 from omnitalk_cli.cli.app import app
 from omnitalk_cli.errors import InputError, SetupError, UsageError, WorkError
 from omnitalk_cli.weights import catalog, store
+from omnitalk_cli.weights import pull as pull_module
+from omnitalk_cli.weights.hub import refusals
 from omnitalk_cli.weights.importers.registry import IMPORTERS, Importer
 from omnitalk_cli.weights.pull import chosen, pull
 from omnitalk_cli.weights.receipt import read_receipt
@@ -86,6 +91,30 @@ def test_what_is_there_is_not_fetched_again(hub: Hub) -> None:
     assert not done.fetched and not hub.asked
     (done,) = pull(chosen(["free"], ()), overwrite=True)
     assert done.fetched and hub.asked
+
+
+def test_what_is_damaged_is_fetched_again(hub: Hub) -> None:
+    path = get("voice")
+    path.with_name("companions.txt").unlink()
+    (done,) = pull(chosen(["voice"], ()), accepted=NC)
+    assert done.fetched and path.with_name("companions.txt").is_file()
+    path.write_bytes(path.read_bytes()[:1000])
+    assert "voice --overwrite" in run("verify", "voice").stdout
+    (done,) = pull(chosen(["voice"], ()), accepted=NC)
+    assert done.fetched and path.read_bytes() == samples.VOICE[::-1]
+
+
+def test_what_is_there_may_lie_where_nobody_can_write(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get("free")
+
+    def denied(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("omnitalk_cli.weights.pull.only_one", denied)
+    (done,) = pull(chosen(["free"], ()))
+    assert not done.fetched
 
 
 def test_a_newer_importer_makes_them_again(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,6 +260,16 @@ def test_no_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(result.stderr.splitlines()) == 1 and not left()
 
 
+def test_no_network_to_another_server_than_the_hub(hub: Hub) -> None:
+    face = catalog.catalog().entry("face")
+    assert face.source is not None
+    with (
+        pytest.raises(SetupError, match="weights import FILE --as face$"),
+        refusals(face, face.source.files[0]),
+    ):
+        raise httpx2.ConnectError("refused")
+
+
 @pytest.mark.parametrize("variable", [True, False])
 def test_offline_takes_the_cache_or_says_so(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: bool
@@ -272,6 +311,13 @@ def test_gated_repository(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.token = "secret"
     with pytest.raises(SetupError, match=f"{hub.url}/lab/free.*HF_TOKEN"):
         get("free")
+    monkeypatch.setenv("HF_TOKEN", "stale")
+    with pytest.raises(SetupError, match="refuses your token .*renew it"):
+        get("free")
+    monkeypatch.setenv("HF_TOKEN", "sec\u200bret")  # copied from a page
+    result = run("pull", "free")
+    assert result.exit_code == 4 and "copy it again" in result.stderr
+    assert "sec" not in result.stderr
     monkeypatch.setenv("HF_TOKEN", "secret")
     get("free")
 
@@ -364,9 +410,45 @@ def test_space_is_looked_at_first(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> 
     assert not hub.ranges("voice.bin")
 
 
+def test_space_is_looked_at_where_the_server_tells_no_size(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    locate = pull_module.hub.locate
+
+    def silent(*words: Any) -> Any:
+        found = locate(*words)
+        return replace(found, address=replace(found.address, size=None))
+
+    monkeypatch.setattr(pull_module.hub, "locate", silent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1e12, 1e12, 50_000))
+    with pytest.raises(WorkError, match="the disk has"):
+        get("voice")
+
+
+def test_interrupt_while_weights_are_replaced_leaves_the_old_ones(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = get("free").read_bytes()
+    move = os.replace
+
+    def stopped(source: Path, target: Path) -> None:
+        if ".new-" in source.name:
+            raise KeyboardInterrupt
+        move(source, target)
+
+    monkeypatch.setattr("omnitalk_cli.weights.install.os.replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        get("free", overwrite=True)
+    assert store.find_weights("free").read_bytes() == before
+
+
 def test_disk_that_fills_up_on_the_way(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def full_for_safetensors(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left (os error 28)")
 
     with monkeypatch.context() as patch:
         patch.setattr("omnitalk_cli.weights.download._copy", full)
@@ -374,6 +456,10 @@ def test_disk_that_fills_up_on_the_way(hub: Hub, monkeypatch: pytest.MonkeyPatch
             get("free")
     with monkeypatch.context() as patch:
         patch.setattr("weights_samples.convert", full)
+        with pytest.raises(WorkError, match="disk full"):
+            get("free")
+    with monkeypatch.context() as patch:
+        patch.setattr("weights_samples.convert", full_for_safetensors)
         with pytest.raises(WorkError, match="disk full"):
             get("free")
     assert not (store.weights_folder() / "free").exists()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+
+_SYSTEM = re.compile(r"\(os error (\d+)\)\W*$")
+
 
 class OmnitalkError(Exception):
     """Base of every error that is told to the user as one line: what, where, what to do.
@@ -35,3 +40,10 @@ class SetupError(OmnitalkError):
     """The machine lacks something: weights, ffmpeg, a device."""
 
     exit_code = 4
+
+
+def system_error(error: Exception) -> OSError | None:
+    """The system's error that ``error`` tells at its end: what is written in Rust, such as
+    safetensors, has a full disk in its text only. None when there is none."""
+    found = _SYSTEM.search(str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None

@@ -17,7 +17,7 @@ from unicodedata import category
 import typer
 
 from omnitalk_cli.cli.progressbar import BarProgress, LineProgress
-from omnitalk_cli.errors import OmnitalkError
+from omnitalk_cli.errors import OmnitalkError, system_error
 from omnitalk_cli.progress import Progress, silent
 
 INTERRUPTED = 130
@@ -108,6 +108,8 @@ def session(
         console.fail("not enough memory; try a shorter script or a smaller --size", 1)
     except Exception as error:
         _trace(console)
+        if (hidden := system_error(error)) is not None:
+            console.fail(_explain_os_error(hidden), 1)
         hint = "" if verbose > 1 else "; -vv shows where"
         console.fail(f"unexpected {type(error).__name__}: {error}{hint}", 1)
     finally:

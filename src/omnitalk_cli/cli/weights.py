@@ -193,7 +193,9 @@ def _line(item: Installed) -> str:
     licence = entry.licence.name + (" (nc)" if entry.licence.non_commercial else "")
     where = f"-> {entry.how_to_get}"
     if item.path is not None:
-        where = item.problem or f"{item.sha256[:12] or '(no receipt)'}  {item.path}"
+        where = f"{item.sha256[:12] or '(no receipt)'}  {item.path}"
+    if item.problem:
+        where = f"{item.problem}; {item.repair}"
     shown = "" if size == "size unknown" else size
     return f"{entry.name:<17} {entry.job:<13} {shown or '?':>9}  {licence:<17} {where}"
 

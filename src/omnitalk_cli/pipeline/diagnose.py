@@ -138,10 +138,7 @@ def _ffmpeg(wanted: str | None) -> Iterator[Check]:
 
 def _weights() -> Iterator[Check]:
     for entry in entries():
-        try:
-            item = store.look_at(entry)
-        except InputError as error:  # a damaged file: as good as none
-            item = store.Installed(entry=entry, problem=str(error))
+        item = store.look_at(entry)
         yield _embedded(item) if entry.embedded else _public(item)
 
 
@@ -168,7 +165,7 @@ def _public(item: store.Installed) -> Check:
         licence += ": no commercial use"
     name = f"weights {entry.name}"
     if item.problem:
-        return Check(name=name, state="optional", found=item.problem, remedy=entry.how_to_get)
+        return Check(name=name, state="optional", found=item.problem, remedy=item.repair)
     if item.path is None:
         return Check(
             name=name, state="optional",

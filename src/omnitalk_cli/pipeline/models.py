@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from omnitalk_cli.errors import InputError, SetupError
-from omnitalk_cli.weights.store import find_weights, read_header
+from omnitalk_cli.weights.catalog import entries, entry
+from omnitalk_cli.weights.store import find_weights, look_at, read_header
 
 if TYPE_CHECKING:
     from omnitalk_cli.speech.mel import MelKind
@@ -51,14 +52,31 @@ def choose_model(name: str, *, device: str, language: str | None) -> ChosenModel
         return _chosen(name, "")
     voice = _installed_voice() if language is not None else None
     if voice is None:
-        return _chosen(EMBEDDED, "")
+        return _chosen(EMBEDDED, _damaged_voice() if language is not None else "")
     if language not in _chosen(EMBEDDED, "").languages:
         return _chosen(voice, f"the embedded model does not speak {language}")
+    if reason := _hindrance(voice):
+        return _chosen(EMBEDDED, f"{voice} cannot be used: {reason}")
     if device.startswith("cuda"):
         return _chosen(voice, "the best voice that is installed")
     return _chosen(
         EMBEDDED, f"{voice} is installed, but slow without a GPU; --model {voice} takes it"
     )
+
+
+def check_language(chosen: ChosenModel, language: str) -> None:
+    """Raises InputError, with what would speak it, when ``chosen`` does not speak ``language``."""
+    if not chosen.languages or language in chosen.languages:
+        return
+    voice = _installed_voice()
+    if chosen.name in VOICES:
+        remedy = "give a script in one of these"
+    elif voice is not None:
+        remedy = f"--model {voice} does"
+    else:
+        remedy = chosen.why or "omnitalk weights pull --profile voice gets a voice that does"
+    spoken = ", ".join(chosen.languages)
+    raise InputError(f"the model {chosen.name} speaks {spoken}, not {language}; {remedy}")
 
 
 def candidates(name: str) -> tuple[str, ...]:
@@ -69,6 +87,12 @@ def candidates(name: str) -> tuple[str, ...]:
 
 
 def _chosen(name: str, why: str) -> ChosenModel:
+    known = entry(name)
+    if known is not None and known.job != "model":
+        raise InputError(
+            f"--model {name}: is not a model that speaks ({known.about}); see `omnitalk weights "
+            "list`"
+        )
     path = find_weights(name)
     extras = _extras(path)
     if "vocabulary" not in extras:
@@ -85,13 +109,35 @@ def _chosen(name: str, why: str) -> ChosenModel:
 
 
 def _installed_voice() -> str | None:
-    for name in VOICES:
-        try:
-            find_weights(name)
-        except SetupError:
-            continue
-        return name
-    return None
+    """The best one that is installed, first of those that can be heard."""
+    there = [name for name in VOICES if _is_there(name)]
+    usable = (name for name in there if not _hindrance(name))
+    return next(usable, there[0] if there else None)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        find_weights(name)
+    except SetupError:
+        return False
+    return True
+
+
+def _hindrance(voice: str) -> str:
+    """Why an installed voice would not be heard: another file, or no vocoder for its mel."""
+    from omnitalk_cli.speech.vocoders import choose_vocoder
+
+    try:
+        choose_vocoder(_chosen(voice, "").mel, joint=False)
+    except (InputError, SetupError) as error:
+        return str(error)
+    return ""
+
+
+def _damaged_voice() -> str:
+    """Why a voice that somebody installed is not taken; "" when there is none."""
+    states = [look_at(item) for item in entries() if item.name in VOICES]
+    return next((f"{item.problem}; {item.repair}" for item in states if item.problem), "")
 
 
 def _extras(path: Path) -> dict[str, Any]:

@@ -94,15 +94,19 @@ class PromptedOptions:
         if self.duration is not None and self.duration <= 0:
             raise UsageError(f"duration {self.duration} s must be positive")
         try:
-            assert self.grid and parse_interval(self.cfg_interval)
+            time_grid(self._schedule, self.steps)
+            parse_interval(self.cfg_interval)
         except ValueError as error:
             raise UsageError(str(error)) from error
 
     @property
     def grid(self) -> list[float]:
         """The times of the solver's steps."""
-        chosen = self.schedule or ("epss" if self.steps in EPSS_STEPS else "sway")
-        return time_grid(chosen, self.steps)
+        return time_grid(self._schedule, self.steps)
+
+    @property
+    def _schedule(self) -> Schedule:
+        return self.schedule or ("epss" if self.steps in EPSS_STEPS else "sway")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +229,8 @@ def prompt_of(reference: Reference, model: PromptedModel) -> Prompt:
     if not reference.transcript.strip():
         raise InputError(
             f"{reference.source_name}: {model.name} must know what is said in it; give --ref-text, "
-            "or install a speech recognition model (omnitalk weights pull whisper-base)"
+            "or install a speech recognition model (omnitalk weights pull whisper-base), or take "
+            "--model tiny, which does without"
         )
     if reference.voice is None:
         raise InputError(
@@ -233,13 +238,12 @@ def prompt_of(reference: Reference, model: PromptedModel) -> Prompt:
             "extract the clip again"
         )
     voice = reference.voice.astype(np.float32) / 32767
-    rms = float(np.sqrt(np.square(voice, dtype=np.float64).mean()))
-    gain = max(1.0, _REFERENCE_RMS / max(rms, 1e-6))
-    start, end = _loud_part(voice * gain)
+    start, end = _loud_part(voice * _gain(voice))
     if end - start < _SHORTEST_REFERENCE * SAMPLE_RATE:
         raise InputError(f"{reference.source_name}: hardly anything is heard in it")
-    part = np.pad(voice[start:end] * gain, (0, round(_END_SECONDS * SAMPLE_RATE)))
-    mel = log_mel(torch.from_numpy(part), kind=model.mel)
+    part = np.pad(voice[start:end], (0, round(_END_SECONDS * SAMPLE_RATE)))
+    gain = _gain(part)  # of what the model is given: the ends that were cut off count no more
+    mel = log_mel(torch.from_numpy(part * np.float32(gain)), kind=model.mel)
     times = start / SAMPLE_RATE + np.arange(len(mel)) / MEL_RATE
     codes = torch.from_numpy(resample_codes(reference.codes, reference.fps, times))
     n = model.normalisation
@@ -250,6 +254,12 @@ def prompt_of(reference: Reference, model: PromptedModel) -> Prompt:
         frames=len(part) // HOP,
         gain=gain,
     )
+
+
+def _gain(voice: Float) -> float:
+    """What brings quiet speech ``[S]`` to the usual level; 1 for louder one."""
+    rms = float(np.sqrt(np.square(voice, dtype=np.float64).mean()))
+    return max(1.0, _REFERENCE_RMS / max(rms, 1e-6))
 
 
 def ended(text: str) -> str:

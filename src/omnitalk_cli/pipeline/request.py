@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnitalk_cli.errors import InputError
+from omnitalk_cli.errors import InputError, UsageError
 from omnitalk_cli.pipeline.settings import check_input
 
 if TYPE_CHECKING:
@@ -96,10 +96,11 @@ def speech_settings(
     """SpeechSettings, with everything checked that synthesis needs. ``language`` is that of the
     script, None when there is none because a recording is followed. ``many``: more videos follow.
 
-    Raises UsageError for values that do not fit, SetupError for a device or weights not there.
+    Raises UsageError for values that do not fit, InputError for a language that the model does not
+    speak, SetupError for a device or weights not there.
     """
     from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
-    from omnitalk_cli.pipeline.models import choose_model
+    from omnitalk_cli.pipeline.models import check_language, choose_model
     from omnitalk_cli.pipeline.performing import SpeechSettings
     from omnitalk_cli.pipeline.running import settle_compile
     from omnitalk_cli.speech.vocoders import AUTO, settle_vocoder
@@ -107,12 +108,17 @@ def speech_settings(
     where = choose_device(device)
     settle_compile(compile, device=where, seconds=0.0, many=many)
     chosen = choose_model(model, device=where, language=language)
+    if language is not None:
+        check_language(chosen, language)
     if dtype == "auto" and where.startswith("cuda") and chosen.family == "f5-tts":
-        dtype = "float16"  # as its authors run it
+        # As its authors run it: what speaks the mel of BigVGAN, in full precision.
+        dtype = "float32" if chosen.mel == "bigvgan" else "float16"
     settings = SpeechSettings.of(
         chosen, device=where, dtype=choose_dtype(dtype, where), vocoder=vocoder or AUTO,
         options=options, compile=compile, many=many,
     )  # fmt: skip
+    if settings.prompted is not None and language is None:
+        raise UsageError(f"{chosen.name} makes speech; for recorded speech leave --model out")
     if settings.prompted is not None:
         settle_vocoder(settings.vocoder, mel=chosen.mel, joint=False)
     return settings

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omnitalk_cli.errors import SetupError
+from omnitalk_cli.weights.hub import cache_folder
 from omnitalk_cli.weights.store import weights_folder
 
 PULLABLE = ("tiny", "base", "small", "medium", "large-v3", "turbo")
@@ -64,17 +65,22 @@ def find_model(
     known = installed_models()
     if wanted == "auto":
         return best_model(known, device=device, language=language)
+    named = next((model for model in known if model.name == short_name(wanted)), None)
+    # A name means the model, also where a folder happens to be called base or small.
+    bare = Path(wanted).name == wanted
+    if bare and named is not None:
+        return named
     folder = Path(wanted).expanduser()
     if folder.is_dir():
         lacking = _lacking(folder)
-        if lacking:
+        if not lacking:
+            return AsrModel(name=short_name(folder.resolve().name), folder=folder)
+        if not bare or short_name(wanted) not in PULLABLE:
             raise SetupError(
                 f"{folder}: no faster-whisper model; {' and '.join(lacking)} missing there"
             )
-        return AsrModel(name=short_name(folder.resolve().name), folder=folder)
-    for model in known:
-        if model.name == short_name(wanted):
-            return model
+    if named is not None:
+        return named
     raise SetupError(_not_there(wanted, known))
 
 
@@ -122,9 +128,7 @@ def _candidates() -> Iterator[tuple[str, Path]]:
         yield short_name(file.parent.name), file.parent
     for file in sorted(models_folder().glob(f"*/{_MODEL_FILE}")):
         yield short_name(file.parent.name), file.parent
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    for file in sorted(hub.glob(f"models--*faster-*whisper*/snapshots/*/{_MODEL_FILE}")):
+    for file in sorted(cache_folder().glob(f"models--*faster-*whisper*/snapshots/*/{_MODEL_FILE}")):
         repository = file.parents[2].name.removeprefix("models--").replace("--", "/")
         yield short_name(repository), file.parent
 

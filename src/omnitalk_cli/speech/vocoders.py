@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from omnitalk_cli.errors import InputError, SetupError, UsageError
 from omnitalk_cli.weights import store
+from omnitalk_cli.weights.catalog import entry
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +70,6 @@ def settle_vocoder(
     """
     if name == AUTO:
         return choose_vocoder(mel, joint=joint, notes=notes)
-    find_vocoder(name)
     read = mel_of(name)
     if read != mel:
         fit = ", ".join(known for known, its in VOCODERS.items() if its == mel)
@@ -77,6 +77,7 @@ def settle_vocoder(
             f"--vocoder {name} reads the {read} mel, but this model speaks the {mel} mel; "
             f"use {AUTO}, {fit} or a file of that kind"
         )
+    find_vocoder(name)  # last: nobody should fetch one that does not fit
     return name
 
 
@@ -90,10 +91,17 @@ def mel_of(name: str) -> MelKind:
 def find_vocoder(name: str) -> Path | None:
     """The file of weights of the vocoder ``name``; None for ``source``, which has none.
 
-    Raises SetupError when it is not installed, InputError for another file in its own layout.
+    Raises SetupError when it is not installed, InputError for weights of another kind and for a
+    checkpoint in its own layout.
     """
     if name == "source":
         return None
+    known = entry(name)
+    if known is not None and known.job != "vocoder":
+        raise InputError(
+            f"--vocoder {name}: is no vocoder ({known.about}); use {AUTO}, {', '.join(VOCODERS)} "
+            "or a file made by `omnitalk weights import`"
+        )
     path = store.find_weights(name)
     if path.suffix.lower() in _CHECKPOINTS:
         kind = "bigvgan" if "bigvgan" in path.name else "vocos"

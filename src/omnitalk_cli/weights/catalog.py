@@ -193,6 +193,11 @@ def entry(name: str) -> Entry | None:
     return next((known for known in entries() if known.name == name), None)
 
 
+def near(name: str) -> str:
+    """What may be meant by a ``name`` that is not in the catalogue, for a message."""
+    return _hint(name, [item.name for item in entries()])
+
+
 def read_catalog(text: str) -> Catalog:
     """A catalogue in TOML. Raises ValueError, naming the entry, for anything that is not right:
     unknown or missing keys, wrong types, unknown licences and importers."""
@@ -263,7 +268,11 @@ def _named(items: Iterable[Any], name: str, kind: str) -> Any:
     known = {item.name: item for item in items}
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
     what = "no weights called" if kind == "weights" else f"no {kind} called"
-    raise UsageError(f"{what} {name}: {hint} (see omnitalk weights list)")
+    raise UsageError(f"{what} {name}: {_hint(name, known)} (see omnitalk weights list)")
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    alike = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(alike)}?" if alike else f"there are {', '.join(names)}"

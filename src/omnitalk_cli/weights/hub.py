@@ -134,25 +134,45 @@ def refusals(entry: Entry, file: RemoteFile) -> Iterator[None]:
         if status == 404:
             raise WorkError(
                 f"{entry.name}: {page} has no file {file.name}; a newer omnitalk may know where "
-                f"it is, or fetch it elsewhere and use omnitalk weights import --as {entry.name}"
+                "it is, or fetch it elsewhere and use omnitalk weights import FILE --as "
+                f"{entry.name}"
             ) from error
         raise WorkError(f"{entry.name}: {page} answers HTTP {status}; try again later") from error
+    except UnicodeEncodeError as error:  # of a header; it must not be shown
+        raise SetupError(
+            f"{entry.name}: your token (HF_TOKEN, or that of the hub's own login) holds characters "
+            "that are in no token; copy it again"
+        ) from error
     except OfflineModeIsEnabled as error:
         raise SetupError(f"{entry.name}: HF_HUB_OFFLINE forbids the network") from error
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         where = endpoint() if entry.source.repository else page
         why = " ".join(str(error).split()) or type(error).__name__
+        other = (
+            "name a mirror in HF_ENDPOINT"
+            if entry.source.repository  # of other servers there is none
+            else f"fetch {file.base} elsewhere and use omnitalk weights import FILE --as "
+            f"{entry.name}"
+        )
         raise SetupError(
             f"{entry.name}: no connection to {where} ({why}); check the network and the proxy, or "
-            "name a mirror in HF_ENDPOINT"
+            f"{other}"
         ) from error
 
 
 def _closed(entry: Entry) -> str:
+    from huggingface_hub import get_token
+
     assert entry.source is not None
+    if entry.source.repository is None:
+        return f"{entry.name}: {entry.source.page} refuses access"
+    page = f"{endpoint()}/{entry.source.page}"
+    if get_token():  # the hub refuses a stale one also where none is needed
+        return (
+            f"{entry.name}: {entry.source.page} refuses your token (HF_TOKEN, or that of the hub's "
+            f"own login); renew it or leave it out, and accept the terms on {page} if there are any"
+        )
     return (
         f"{entry.name}: {entry.source.page} lets nobody in without an account; accept its terms on "
-        f"its page ({endpoint()}/{entry.source.page}) and put your token into HF_TOKEN"
-        if entry.source.repository
-        else f"{entry.name}: {entry.source.page} refuses access"
+        f"its page ({page}) and put your token into HF_TOKEN"
     )

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from omnitalk_cli import __version__
-from omnitalk_cli.errors import InputError, UsageError, WorkError
+from omnitalk_cli.errors import InputError, OmnitalkError, UsageError, WorkError, system_error
 from omnitalk_cli.progress import Progress
 from omnitalk_cli.weights.catalog import Entry
 from omnitalk_cli.weights.download import disk_error
@@ -100,8 +100,13 @@ def install(
         )
         receipt.write(new)
         _put(new, folder)
-    except OSError as error:
-        raise disk_error(new, error) from error
+    except OmnitalkError:
+        raise
+    except Exception as error:
+        trouble = error if isinstance(error, OSError) else system_error(error)
+        if trouble is None:
+            raise
+        raise disk_error(new, trouble) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
     progress(f"converting {entry.name}", 1, 1)
@@ -134,8 +139,9 @@ def _put(new: Path, folder: Path) -> None:
     os.replace(folder, old)
     try:
         os.replace(new, folder)
-    except OSError:
-        os.replace(old, folder)
+    except BaseException:  # Ctrl-C, too
+        if not folder.exists():
+            os.replace(old, folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
     if not (folder / RECEIPT).is_file():

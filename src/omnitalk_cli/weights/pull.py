@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnitalk_cli.errors import SetupError
+from omnitalk_cli.errors import SetupError, WorkError
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.weights import hub
 from omnitalk_cli.weights.catalog import Entry, RemoteFile, catalog
@@ -126,17 +126,24 @@ def pull(
     or an earlier pull holds. What was fetched before an error or Ctrl-C is kept for the next pull;
     nothing is installed in part. Raises OmnitalkErrors of one line.
     """
+    if not overwrite:
+        _check_imported(entries)
     plan = plan_pull(entries, overwrite=overwrite)
     command = "omnitalk weights pull " + " ".join(shlex.quote(item.name) for item in entries)
+    command += " --overwrite" if overwrite else ""
     check_licences(plan.wanted, accepted, command)
     if plan.fetch is not None:  # what is installed is about as large as what is fetched
         check_space(plan.folder, plan.fetch, ", ".join(item.name for item in plan.wanted))
     offline = offline or hub.offline()
     done = []
     for entry in entries:
+        state = look_at(entry)
+        if _current(state) and not overwrite:  # also where the folder can only be read
+            done.append(Pulled(item=state, fetched=False))
+            continue
         with only_one(entry, note):
             state = look_at(entry)
-            if _current(state) and not (overwrite and entry in plan.wanted):
+            if _current(state) and not overwrite:  # by another run, meanwhile
                 done.append(Pulled(item=state, fetched=False))
                 continue
             check_licences([entry], accepted, command)  # if it was removed just now
@@ -145,6 +152,15 @@ def pull(
             _install(entry, accepted, offline=offline, progress=progress)
             done.append(Pulled(item=look_at(entry), fetched=True))
     return tuple(done)
+
+
+def _check_imported(entries: Sequence[Entry]) -> None:
+    """Raises WorkError for damaged weights that the user imported: no pull brings them back."""
+    for state in map(look_at, entries):
+        if state.problem and state.receipt is not None and state.receipt.origin == "import":
+            raise WorkError(
+                f"{state.problem}; {state.repair}, or pull the public ones with --overwrite"
+            )
 
 
 def _current(state: Installed) -> bool:
@@ -163,7 +179,11 @@ def _install(
 ) -> Receipt:
     assert entry.source is not None
     commit, pieces = _find(entry, offline=offline)
-    to_fetch = [piece.located.address.size or 0 for piece in pieces if piece.located is not None]
+    to_fetch = [
+        piece.located.address.size or piece.file.size or 0
+        for piece in pieces
+        if piece.located is not None
+    ]
     there = [piece.there[1].size for piece in pieces if piece.there is not None]
     begun = sum(piece.part.stat().st_size for piece in pieces if piece.part.is_file())
     # The files to fetch, and what they are converted into.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from omnitalk_cli.errors import InputError, SetupError
-from omnitalk_cli.weights.catalog import Entry, entries, entry
+from omnitalk_cli.weights.catalog import Entry, entries, entry, near
 from omnitalk_cli.weights.receipt import Receipt, read_receipt
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -58,6 +58,18 @@ class Installed:
     receipt: Receipt | None = None
     problem: str = ""
 
+    @property
+    def repair(self) -> str:
+        """What puts damaged weights right."""
+        if self.entry.embedded:
+            return self.entry.how_to_get
+        if self.receipt is not None and self.receipt.origin == "import":
+            return (
+                f"import them again: omnitalk weights import FILE --as {self.entry.name} "
+                "--overwrite"
+            )
+        return f"omnitalk weights pull {self.entry.name} --overwrite"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
         entry, source, receipt = self.entry, self.entry.source, self.receipt
@@ -73,7 +85,7 @@ class Installed:
             "revision": source.revision if source and source.repository else None,
             "pinned": source.pinned if source else None,
             "commit": (receipt.commit or None) if receipt else None,
-            "get": None if self.path else entry.how_to_get,
+            "get": None if self.path and not self.problem else entry.how_to_get,
             "parameters": self.header.parameters if self.header else 0,
             "dtypes": list(self.header.dtypes) if self.header else [],
             "metadata": self.header.facts if self.header else {},
@@ -98,21 +110,22 @@ def find_weights(name_or_path: str | Path) -> Path:
     """The file of weights given by catalogue name or by path.
 
     Public weights whose use is a folder (Whisper) are in that file's folder. Raises SetupError,
-    saying what there is and how to get it, when there is none.
+    saying what there is and how to get it, when there is none or it is damaged.
     """
     known = entry(str(name_or_path))
     if known is not None:
         found = _locate(known)
         if found is None:
             raise SetupError(_not_installed(known))
+        if not known.embedded and (state := _look_at_public(known)).problem:
+            raise SetupError(f"{state.problem}; {state.repair}")
         return found
     path = Path(name_or_path)
     if path.is_file():
         return path
-    names = ", ".join(item.name for item in entries() if item.embedded)
     raise SetupError(
-        f"no weights called {name_or_path}: neither a file nor one of {names}; "
-        "see `omnitalk weights list`"
+        f"no weights called {name_or_path}, nor such a file: {near(str(name_or_path))} "
+        "(see omnitalk weights list)"
     )
 
 
@@ -120,7 +133,7 @@ def installed() -> tuple[Installed, ...]:
     """Every entry of the catalogue with its file, size, checksum and header.
 
     Embedded files are hashed; for public ones, which are large, the receipt is believed
-    (``omnitalk weights verify`` hashes them). Raises InputError for a damaged embedded file.
+    (``omnitalk weights verify`` hashes them). What is damaged says so in its ``problem``.
     """
     return tuple(look_at(item) for item in entries())
 
@@ -168,9 +181,14 @@ def _look_at_embedded(item: Entry) -> Installed:
     path = _locate(item)
     if path is None:
         return Installed(entry=item)
+    header, problem = None, ""
+    try:
+        header = read_header(path)
+    except InputError as error:
+        problem = str(error)
     return Installed(
-        entry=item, path=path, size=path.stat().st_size, sha256=sha256(path),
-        header=read_header(path),
+        entry=item, path=path, size=path.stat().st_size, sha256=sha256(path), header=header,
+        problem=problem,
     )  # fmt: skip
 
 
@@ -178,18 +196,32 @@ def _look_at_public(item: Entry) -> Installed:
     path = _locate(item)
     if path is None:
         return Installed(entry=item)
+    receipt, header, problem = None, None, ""
     try:
         receipt = read_receipt(path.parent)
         header = read_header(path) if path.suffix == ".safetensors" else None
     except InputError as error:
-        return Installed(entry=item, path=path, size=path.stat().st_size, problem=str(error))
+        problem = str(error)
     if receipt is None:  # put there by hand: used, but never checked
-        return Installed(entry=item, path=path, size=path.stat().st_size, header=header)
+        return Installed(
+            entry=item, path=path, size=path.stat().st_size, header=header, problem=problem
+        )
     noted = {file.name: file.sha256 for file in receipt.installed}
     return Installed(
         entry=item, path=path, size=receipt.size, sha256=noted.get(path.name, ""), header=header,
-        receipt=receipt,
+        receipt=receipt, problem=_damage(path.parent, receipt) or problem,
     )  # fmt: skip
+
+
+def _damage(folder: Path, receipt: Receipt) -> str:
+    """What of a folder can be seen to differ from its receipt without hashing."""
+    for file in receipt.installed:
+        path = folder / file.name
+        if not path.is_file():
+            return f"{path}: is gone"
+        if (size := path.stat().st_size) != file.size:
+            return f"{path}: has {size} bytes instead of {file.size}"
+    return ""
 
 
 def _not_installed(item: Entry) -> str:

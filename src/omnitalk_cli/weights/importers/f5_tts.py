@@ -96,8 +96,8 @@ def _convert(
         with torch.device("meta"):
             network = DualBranchDiT(config)
         network.load_state_dict(state, assign=True)
-    except (KeyError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()
+    except (ArithmeticError, LookupError, ValueError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
         raise InputError(f"{main}: is not a checkpoint of F5-TTS' DiT ({reason})") from error
     if config.vocabulary_size != len(tokens):
         raise InputError(

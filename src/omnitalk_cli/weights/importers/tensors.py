@@ -36,12 +36,16 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
+        if reason := _pointer(path):
+            raise InputError(f"{path}: is not a safetensors file ({reason})") from error
         raise InputError(f"{path}: is not a readable safetensors file ({error})") from error
 
 
 def _torch(path: Path) -> dict[str, Tensor]:
     import torch
 
+    if reason := _no_checkpoint(path):
+        raise InputError(f"{path}: is not a torch checkpoint ({reason})")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except UnpicklingError as error:
@@ -49,11 +53,31 @@ def _torch(path: Path) -> dict[str, Tensor]:
             f"{path}: holds more than tensors, which could run code; it is not loaded. "
             "Use a safetensors file of these weights"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: is not a readable torch checkpoint ({error})") from error
+    except Exception as error:  # a damaged file makes torch's reader raise nearly anything
+        told = (str(error).splitlines() or ["it ends too early"])[0][:160]
+        raise InputError(f"{path}: is not a readable torch checkpoint ({told})") from error
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: holds no table of tensors")
     return dict(_flat(content, ""))
+
+
+def _no_checkpoint(path: Path) -> str:
+    """Why the file cannot be one, by how it begins: what is no pickle must not be told to hold
+    code."""
+    with path.open("rb") as file:
+        head = file.read(2)
+    if not head:
+        return "it is empty"
+    if head == b"PK" or head[0] == 0x80:  # a zip archive; a pickle
+        return ""
+    return _pointer(path) or "it is neither a zip archive nor a pickle"
+
+
+def _pointer(path: Path) -> str:
+    """What is fetched of a repository with large files when git does it without its extension."""
+    with path.open("rb") as file:
+        is_one = file.read(42) == b"version https://git-lfs.github.com/spec/v1"
+    return "it is only Git LFS' pointer to the file; fetch the file itself" if is_one else ""
 
 
 def _is_zip(path: Path) -> bool:
