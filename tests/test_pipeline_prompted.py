@@ -130,12 +130,12 @@ def test_the_reference_is_trimmed_and_made_louder(checkpoint: Path, reference: R
     spoken = reference.voice[SAMPLE_RATE // 2 : -SAMPLE_RATE // 2] / 32767
     rms = np.sqrt(np.square(spoken).sum() / (3.05 * SAMPLE_RATE))  # with 50 ms of silence
     assert prompt.gain == pytest.approx(0.1 / rms, rel=0.01)
-    assert prompt.text == SPOKEN + ". "
+    assert prompt.text == SPOKEN + ".  "
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("a", "a. "), ("a. ", "a. "), ("a!", "a!. "), ("好。", "好。"), ("好", "好. ")],
+    [("a", "a.  "), ("a. ", "a.  "), ("a!", "a!.  "), ("好。", "好。"), ("好", "好.  ")],
 )
 def test_transcripts_end_with_a_mark(text: str, said: str) -> None:
     assert ended(text) == said
@@ -215,7 +215,7 @@ def test_length_follows_bytes_speed_and_duration(checkpoint: Path, reference: Re
             "usual": {}, "fast": {"speed": 2.0}, "fixed": {"duration": 4.0},
         }.items()
     }  # fmt: skip
-    rate = 3.05 / spoken_bytes(SPOKEN + ". ")
+    rate = 3.05 / spoken_bytes(SPOKEN + ".  ")
     assert seconds["usual"] == pytest.approx(rate * (len(text) + 1), abs=0.05)
     assert seconds["fast"] == pytest.approx(seconds["usual"] / 2, abs=0.05)
     assert seconds["fixed"] == pytest.approx(4.0, abs=0.05)

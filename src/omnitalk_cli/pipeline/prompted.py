@@ -142,7 +142,7 @@ class Speech:
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
     """The reference as the model is given it: ``mel`` ``[T, 100]``, ``codes`` ``[T, 61]`` at the
-    mel rate, both normalised, and the transcript with a mark and a space at its end. ``frames`` is
+    mel rate, both normalised, and the transcript with a mark and spaces at its end. ``frames`` is
     its length in the sequence; ``gain`` what its sound was multiplied by."""
 
     mel: Tensor
@@ -263,11 +263,12 @@ def _gain(voice: Float) -> float:
 
 
 def ended(text: str) -> str:
-    """``text`` with a mark at its end, and a space after it unless it is a Chinese one."""
+    """``text`` with a mark at its end, and two spaces after it unless it is a Chinese one: F5-TTS'
+    own program puts one when it reads the transcript and another one before it speaks."""
     text = text.strip()
     if text.endswith("。"):
         return text
-    return text + " " if text.endswith(".") else text + ". "
+    return text.removesuffix(".") + ".  "
 
 
 def _loud_part(voice: Float) -> tuple[int, int]:
