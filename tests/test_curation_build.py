@@ -17,7 +17,8 @@ from curation_samples import FPS, OTHER, TALK, course, make_talk, talking_sound,
 from drawn_face import draw_face, write_clip
 from media_samples import cut_bytes, make_video, run_ffmpeg
 from omnitalk_cli.cli.app import app
-from omnitalk_cli.errors import InputError, SetupError
+from omnitalk_cli.errors import InputError, SetupError, UsageError
+from omnitalk_cli.media.locks import sole_user
 from omnitalk_cli.media.probe import probe
 from omnitalk_cli.training.clip_shards import read_clips
 from omnitalk_cli.training.curation import build as build_module
@@ -209,6 +210,13 @@ def test_an_unexpected_error_stops_one_video_only(
     rows = {Path(f.video).name: f for f in build(videos, tmp_path).fates}
     assert rows["b.mp4"].reason == "unexpected ValueError: odd" and rows["b.mp4"].end > 4
     assert rows["c.mp4"].verdict == "kept"
+
+
+def test_two_runs_do_not_share_a_folder(videos: Path, faces: Faces, tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    with sole_user(folder, folder / ".work"), pytest.raises(UsageError, match="another run"):
+        build_corpus([videos], folder, settings=SETTINGS)
+    assert not faces.calls
 
 
 def test_split_is_by_video(videos: Path, faces: Faces, tmp_path: Path) -> None:

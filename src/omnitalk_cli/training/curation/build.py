@@ -12,6 +12,7 @@ from typing import Any
 
 from omnitalk_cli.errors import InputError, UsageError
 from omnitalk_cli.media.files import atomic_output
+from omnitalk_cli.media.locks import sole_user
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.training.curation import features
 from omnitalk_cli.training.curation.fates import Fate, write_fates
@@ -59,25 +60,27 @@ def build_corpus(
     """Makes or completes the corpus in ``folder`` from ``videos`` (files, or folders of them).
 
     What was worked out before is kept in ``folder/.work`` and used again. Raises InputError when
-    there is no video, SetupError when a model that is asked for is missing, WorkError when the
-    disk is full.
+    there is no video, SetupError when a model that is asked for is missing, UsageError while
+    another run is in the folder, WorkError when the disk is full.
     """
     if shard_minutes <= 0:
         raise UsageError("--shard-minutes must be more than 0")
     tools = tools or Tools()
     found = find_videos(videos, folder)
-    work = _make_work(folder)
-    check_scene_detection()
-    Curator(settings, tools, work)  # whatever is missing is said before the work begins
-    sources, early = _identified(found, work / "index", workers, progress)
-    fates = early + _curated(sources, settings, tools, work, workers, progress)
-    order = {str(path): number for number, path in enumerate(found)}
-    fates.sort(key=lambda fate: (order[fate.video], fate.start))
-    plans = _plans(fates, sources, settings, tools, work)
-    shards, new = _write_shards(folder, work, plans, shard_minutes, workers, progress)
-    write_fates(folder, fates)
-    numbers = statistics_of(fates)
-    write_report(folder, numbers, settings)
+    work = folder / WORK
+    # Shards, tables and their index belong together: of two runs at once, they would not.
+    with sole_user(folder, work):
+        check_scene_detection()
+        Curator(settings, tools, work)  # whatever is missing is said before the work begins
+        sources, early = _identified(found, work / "index", workers, progress)
+        fates = early + _curated(sources, settings, tools, work, workers, progress)
+        order = {str(path): number for number, path in enumerate(found)}
+        fates.sort(key=lambda fate: (order[fate.video], fate.start))
+        plans = _plans(fates, sources, settings, tools, work)
+        shards, new = _write_shards(folder, work, plans, shard_minutes, workers, progress)
+        write_fates(folder, fates)
+        numbers = statistics_of(fates)
+        write_report(folder, numbers, settings)
     return BuildResult(
         folder=folder, fates=tuple(fates), shards=shards, new_shards=new, statistics=numbers
     )
@@ -91,17 +94,6 @@ def write_report(
     with atomic_output(folder / REPORT, overwrite=True) as part:
         part.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     write_figure(numbers, folder / PICTURE)
-
-
-def _make_work(folder: Path) -> Path:
-    work = folder / WORK
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"{folder}: this folder cannot be made ({(error.strerror or '').lower()})"
-        ) from error
-    return work
 
 
 def _identified(
