@@ -64,6 +64,8 @@ class World:
                         f"{torch.cuda.device_count()}; lower --nproc-per-node"
                     )
                 chosen = torch.device("cuda", local)
+            elif chosen.index is None:  # torch takes a device by its number only
+                chosen = torch.device("cuda", 0)
             torch.cuda.set_device(chosen)
         if size > 1 and not dist.is_initialized():
             # Two backends: what processes agree on must not wait for the GPU's queue.
@@ -85,6 +87,11 @@ class World:
     def agree(self, values: Sequence[float]) -> list[float]:
         """Sums of numbers over all processes, without asking the device."""
         return self.sum(torch.tensor(values, dtype=torch.float64)).tolist()
+
+    def alike(self, number: int) -> bool:
+        """Whether ``number`` (below 2⁴⁰) is the same everywhere; where it is not, at least one
+        process gets False."""
+        return self.agree([float(number)])[0] == float(number) * self.size
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -28,7 +28,7 @@ from omnitalk_cli.training.scale.keeper import Keeper, Tally
 from omnitalk_cli.training.scale.objective import TERMS, loss_sums, weights
 from omnitalk_cli.training.scale.order import BatchOrder
 from omnitalk_cli.training.scale.parallel import Engine, World, blocks
-from omnitalk_cli.training.scale.scores import HeldOutLoss, generate, generation_scores
+from omnitalk_cli.training.scale.scores import HeldOutLoss, generate, scores_or_why
 from omnitalk_cli.training.scale.signals import StopRequest, stop_requests
 from omnitalk_cli.training.scale.state import Parts, sweep
 
@@ -97,6 +97,7 @@ class ScaleTrainer:
         world.wait()
         found = self.keeper.resume(note)
         self.tally = found[0] if found else Tally(inherited=beginning.inherited)
+        self.keeper.check_alike(self.tally)
         self.normalisation = found[1] if found else _normalisation(beginning, table)
         if self.journal is not None:
             self.journal.rewind(self.tally.step)
@@ -260,7 +261,7 @@ class ScaleTrainer:
             clips = self.table.heldout[: config.generate_clips]
             if clips and due(config.generate_every):
                 made = generate(self.engine, clips, self.normalisation, config)
-                found |= generation_scores(made) if self.world.main else {}
+                found |= scores_or_why(made) if self.world.main else {}
         self.world.wait()
         if found and self.journal is not None:
             self.journal.write({"step": self.tally.step, "heldout": found})
