@@ -144,6 +144,24 @@ def test_an_interrupted_shard_is_written_again(videos: Path, faces: Faces, tmp_p
     assert contents(tmp_path / "broken") == contents(tmp_path / "straight")
 
 
+def test_a_shard_of_a_broken_run_is_not_taken_for_the_one_before(
+    videos: Path, faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(videos, tmp_path)
+    before = contents(tmp_path)
+
+    def killed(self: object, name: str, content: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # the shard is written, the index is not
+        patch.setattr(build_module.features.ShardIndex, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build(videos, tmp_path, replace(SETTINGS, heldout=1.0))
+    assert contents(tmp_path) != before
+    build(videos, tmp_path)
+    assert contents(tmp_path) == before
+
+
 def test_a_changed_threshold_redoes_what_depends_on_it(
     videos: Path, faces: Faces, tmp_path: Path
 ) -> None:

@@ -220,6 +220,7 @@ def _write_shards(
         for name, clips in contents.items()
         if not index.has(name, features.shard_digest(clips))
     ]
+    index.forget([path.name for path, _, _ in missing])
     for done, (number, result) in enumerate(
         spread(_write_shard, missing, workers=workers, setup=_one_thread), start=1
     ):
