@@ -303,6 +303,25 @@ def test_compiled_blocks_change_nothing_and_alike_ones_are_compiled_once(tmp_pat
     assert any(tmp_path.iterdir())
 
 
+def test_code_keeps_no_attention_that_was_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._dynamo import reset
+    from torch._dynamo.utils import counters
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **more: real(f, backend="eager", **more))
+    model = network("paper")
+    given = problem(model)
+    plain = sampled(model, given)
+    reset()
+    made = []
+    for kind in ("auto", "math", "flash"):
+        before = counters["stats"]["unique_graphs"]
+        assert_same(sampled(model, given, runner=Accelerated(attention=kind)), plain)
+        made.append(counters["stats"]["unique_graphs"] - before)
+    reset()
+    assert made == [2, 2, 2]  # a block of two streams and of one
+
+
 # --- CUDA --------------------------------------------------------------------------------------
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
