@@ -83,6 +83,8 @@ def bench(
 ) -> Bench:
     """Times ``settings`` one after the other; one that fails is told and the others go on."""
     place = torch.device(device)
+    if place.type == "cuda" and place.index is not None:
+        torch.cuda.set_device(place)  # whose clock is read
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu"
     peaks: dict[str, list[Peaks]] = {}
     made: list[Speed] = []
