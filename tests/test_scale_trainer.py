@@ -248,6 +248,20 @@ def test_curves_for_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [(e.step, e.value) for e in curves.Scalars("loss/total")] == [(3, 1.0)]
 
 
+def test_curves_go_on_where_the_run_does(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    for reached, steps in ((0, (1, 2, 3)), (2, (3, 4))):
+        journal = Journal(tmp_path, tensorboard=True)
+        journal.rewind(reached)
+        for step in steps:
+            journal.write({"step": step, "rate": float(reached)})
+        journal.close()
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    curve = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("rate")
+    assert [(e.step, e.value) for e in curve] == [(1, 0), (2, 0), (3, 2), (4, 2)]
+
+
 def test_a_judge_that_fails_does_not_end_the_run(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

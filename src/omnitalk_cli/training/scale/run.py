@@ -84,9 +84,12 @@ def train_clips(
                 note=tell,
             )  # fmt: skip
             with contextlib.closing(trainer):
-                return trainer.run(progress if world.main else silent)
-    finally:
-        world.leave()
+                result = trainer.run(progress if world.main else silent)
+    except BaseException:
+        world.leave(failed=True)
+        raise
+    world.leave()
+    return result
 
 
 def choose_spelling(vocabulary: Path | None, checkpoint: Path | None) -> Spelling:

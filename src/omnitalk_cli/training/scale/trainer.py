@@ -106,6 +106,7 @@ class ScaleTrainer:
             if table.heldout
             else None
         )
+        self._lambdas = torch.tensor(weights(config.loss), device=world.device)
         # Of the updates since the last row of the log.
         self._sums = torch.zeros(len(TERMS), device=world.device)
         self._targets = 0.0
@@ -202,7 +203,6 @@ class ScaleTrainer:
         config = self.config
         for group in self.optimiser.param_groups:
             group["lr"] = config.rate(self.tally.step)
-        lambdas = torch.tensor(weights(config.loss), device=self.world.device)
         # Engines take the mean over processes; the loss is over the frames of all of them.
         share = self.world.size / targets
         for number, host in enumerate(portion.batches):
@@ -210,7 +210,7 @@ class ScaleTrainer:
             with self.engine.turn(last=number == len(portion.batches) - 1):
                 work = functools.partial(loss_sums, batch=batch, config=config.loss)
                 sums = self.engine.run(work)
-                ((sums * lambdas).sum() * share).backward()
+                ((sums * self._lambdas).sum() * share).backward()
             self._sums += sums.detach()
         self._targets += targets
         self._norm = self.engine.clip(config.clip)
