@@ -230,6 +230,17 @@ def test_an_unexpected_error_stops_one_video_only(
     assert rows["c.mp4"].verdict == "kept"
 
 
+def test_videos_that_are_not_named_again_are_told(
+    videos: Path, faces: Faces, tmp_path: Path
+) -> None:
+    assert build(videos / "a.mp4", tmp_path / "out").dropped == ()
+    made = build(videos / "c.mp4", tmp_path / "out")
+    assert made.dropped == (str(videos / "a.mp4"),)
+    moved = tmp_path / "moved.mp4"
+    moved.write_bytes((videos / "c.mp4").read_bytes())
+    assert build(moved, tmp_path / "out").dropped == ()
+
+
 def test_two_runs_do_not_share_a_folder(videos: Path, faces: Faces, tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     with sole_user(folder, folder / ".work"), pytest.raises(UsageError, match="another run"):

@@ -15,7 +15,7 @@ from omnitalk_cli.media.files import atomic_output
 from omnitalk_cli.media.locks import sole_user
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.training.curation import features
-from omnitalk_cli.training.curation.fates import Fate, write_fates
+from omnitalk_cli.training.curation.fates import Fate, read_fates, write_fates
 from omnitalk_cli.training.curation.figure import write_figure
 from omnitalk_cli.training.curation.scenes import check_scene_detection
 from omnitalk_cli.training.curation.settings import CurationSettings
@@ -31,19 +31,21 @@ REPORT, PICTURE = "report.json", "report.png"
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """What a run made: the rows of all videos, shards in ``folder``, how many of them are new."""
+    """What a run made: the rows of all videos, shards in ``folder``, how many of them are new;
+    ``dropped`` videos of an earlier run that were not named again, and so are no longer in it."""
 
     folder: Path
     fates: tuple[Fate, ...] = field(repr=False)
     shards: int
     new_shards: int
     statistics: Statistics
+    dropped: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
         return {
             "folder": str(self.folder), "shards": self.shards, "new_shards": self.new_shards,
-            **self.statistics.to_dict(),
+            "dropped_videos": list(self.dropped), **self.statistics.to_dict(),
         }  # fmt: skip
 
 
@@ -77,13 +79,34 @@ def build_corpus(
         order = {str(path): number for number, path in enumerate(found)}
         fates.sort(key=lambda fate: (order[fate.video], fate.start))
         plans = _plans(fates, sources, settings, tools, work)
+        dropped = _dropped(folder, fates)
         shards, new = _write_shards(folder, work, plans, shard_minutes, workers, progress)
         write_fates(folder, fates)
         numbers = statistics_of(fates)
         write_report(folder, numbers, settings)
     return BuildResult(
-        folder=folder, fates=tuple(fates), shards=shards, new_shards=new, statistics=numbers
-    )
+        folder=folder, fates=tuple(fates), shards=shards, new_shards=new, statistics=numbers,
+        dropped=dropped,
+    )  # fmt: skip
+
+
+def _dropped(folder: Path, fates: Sequence[Fate]) -> tuple[str, ...]:
+    """Videos that clips are kept of in the corpus as it is, and that ``fates`` do not have."""
+    try:
+        before = read_fates(folder)
+    except InputError:
+        return ()
+    names = {fate.video for fate in fates}
+    # By content, too: a video may have been moved.
+    known = {fate.id.partition("-")[0] for fate in fates}
+    lost = {
+        fate.video: None
+        for fate in before
+        if fate.verdict == "kept"
+        and fate.video not in names
+        and fate.id.partition("-")[0] not in known
+    }
+    return tuple(lost)
 
 
 def write_report(
