@@ -140,14 +140,20 @@ def compiled_blocks(cache: Path | None, attention: Attention = "auto") -> Blocks
         # asked, notes its default, in the temporary folder, as if it had been chosen.
         if os.environ.get("TORCHINDUCTOR_CACHE_DIR", "") in ("", default_cache_dir()):
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
-    import torch._dynamo
-
-    config = torch._dynamo.config
-    config.recompile_limit = max(config.recompile_limit, _LENGTHS_COMPILED)
+    allow_recompiling()
     return Blocks(
         fused=torch.compile(_with(attention, FusionBlock.forward), dynamic=True, fullgraph=True),
         single=torch.compile(_with(attention, StreamBlock.forward), dynamic=True, fullgraph=True),
     )
+
+
+def allow_recompiling() -> None:
+    """Lets torch compile the same code for more shapes and ways of calling than it does by itself;
+    beyond its limit it would compute without compiling, and hardly say so."""
+    import torch._dynamo
+
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, _LENGTHS_COMPILED)
 
 
 def _with(kind: Attention, forward: Callable[..., Any]) -> Callable[..., Any]:

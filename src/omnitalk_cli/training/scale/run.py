@@ -83,7 +83,7 @@ def train_clips(
                 beginning, config, table=table, spelling=spelling, folder=folder, world=world,
                 note=tell,
             )  # fmt: skip
-            with contextlib.closing(trainer):
+            with contextlib.closing(trainer.engine):
                 result = trainer.run(progress if world.main else silent)
     except BaseException:
         world.leave(failed=True)

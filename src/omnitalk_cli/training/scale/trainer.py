@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from omnitalk_cli.dit.accelerate import allow_recompiling
 from omnitalk_cli.dit.checkpoint import Normalisation
 from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import WorkError
@@ -52,8 +53,8 @@ class ScaleResult:
 
 
 class ScaleTrainer:
-    """One run in one folder, which all processes see. ``run`` trains to the end of the budget,
-    ``close`` must be called before the processes part."""
+    """One run in one folder, which all processes see. ``run`` trains to the end of the budget;
+    ``engine`` must be closed before the processes part."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class ScaleTrainer:
         if config.checkpoint_activations:
             checkpoint_blocks(network)
         if config.compile:
+            allow_recompiling()
             for block in blocks(network):
                 block.compile()
         self.engine = Engine(network, world, parallel=config.parallel, bfloat16=config.bfloat16)
@@ -180,10 +182,6 @@ class ScaleTrainer:
         """Writes state and checkpoint, of sound numbers only. All processes must call it."""
         self._check()
         self.keeper.save(self.tally, self.normalisation)
-
-    def close(self) -> None:
-        """Lets go of the other processes."""
-        self.engine.close()
 
     def _agree(
         self, portion: Portion, request: StopRequest, late: bool, due: bool
