@@ -259,6 +259,16 @@ def test_half_precision_is_near_and_the_state_stays_fp32(
             assert float((one - other).norm() / other.norm()) < bound
 
 
+def test_autocast_rounds_no_guidance() -> None:
+    model = network("paper")
+    given = problem(model)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        field = guided_field(model, text=given["text"], condition=given["condition"], guidance=FULL)
+        made = field(given["noise"], 0.5)
+    assert all(velocity.dtype == torch.float32 for velocity in made)
+    assert not any(torch.equal(v, v.bfloat16().float()) for v in made)
+
+
 def test_attention_can_be_chosen() -> None:
     model = network("paper")
     given = problem(model)
