@@ -15,6 +15,8 @@ from marked_media import speech_like
 from media_samples import run_ffmpeg
 from omnitalk_cli.cli.app import app
 from omnitalk_cli.evaluation.scores import items
+from omnitalk_cli.evaluation.scores.evaluate import Item, Judges, Scored
+from omnitalk_cli.evaluation.scores.result import Score
 from omnitalk_cli.pipeline.performance_store import save_performance
 from omnitalk_cli.pipeline.reference_store import save_reference
 from omnitalk_cli.speech.mel import log_mel
@@ -58,6 +60,22 @@ BAD = [
     (["a.mp4", "--asr-model", "none/such"], 4, "none/such"),
     (["a.mp4", "--unknown"], 2, "--unknown"),
 ]
+
+
+def test_an_odd_file_loses_no_scores_of_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def score(self: Judges, item: Item) -> Scored:
+        if item.generated.name == "a.mp4":
+            raise ValueError("codes hold values that are not finite")
+        return Scored(item=item, scores={"wer": Score(value=0.5, model="m")})
+
+    monkeypatch.setattr(Judges, "score", score)
+    result = CliRunner().invoke(app, ["eval", "a.mp4", "b.mp4", "--json", "-q"])
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert "not finite" in told["items"][0]["error"]
+    assert told["summary"]["means"]["wer"]["value"] == 0.5
 
 
 @pytest.mark.parametrize(("words", "code", "part"), BAD, ids=lambda value: str(value)[:40])

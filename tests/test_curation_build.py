@@ -17,7 +17,8 @@ from curation_samples import FPS, OTHER, TALK, course, make_talk, talking_sound,
 from drawn_face import draw_face, write_clip
 from media_samples import cut_bytes, make_video, run_ffmpeg
 from omnitalk_cli.cli.app import app
-from omnitalk_cli.errors import InputError, SetupError
+from omnitalk_cli.errors import InputError, SetupError, UsageError
+from omnitalk_cli.media.locks import sole_user
 from omnitalk_cli.media.probe import probe
 from omnitalk_cli.training.clip_shards import read_clips
 from omnitalk_cli.training.curation import build as build_module
@@ -143,6 +144,24 @@ def test_an_interrupted_shard_is_written_again(videos: Path, faces: Faces, tmp_p
     assert contents(tmp_path / "broken") == contents(tmp_path / "straight")
 
 
+def test_a_shard_of_a_broken_run_is_not_taken_for_the_one_before(
+    videos: Path, faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(videos, tmp_path)
+    before = contents(tmp_path)
+
+    def killed(self: object, name: str, content: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # the shard is written, the index is not
+        patch.setattr(build_module.features.ShardIndex, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build(videos, tmp_path, replace(SETTINGS, heldout=1.0))
+    assert contents(tmp_path) != before
+    build(videos, tmp_path)
+    assert contents(tmp_path) == before
+
+
 def test_a_changed_threshold_redoes_what_depends_on_it(
     videos: Path, faces: Faces, tmp_path: Path
 ) -> None:
@@ -209,6 +228,24 @@ def test_an_unexpected_error_stops_one_video_only(
     rows = {Path(f.video).name: f for f in build(videos, tmp_path).fates}
     assert rows["b.mp4"].reason == "unexpected ValueError: odd" and rows["b.mp4"].end > 4
     assert rows["c.mp4"].verdict == "kept"
+
+
+def test_videos_that_are_not_named_again_are_told(
+    videos: Path, faces: Faces, tmp_path: Path
+) -> None:
+    assert build(videos / "a.mp4", tmp_path / "out").dropped == ()
+    made = build(videos / "c.mp4", tmp_path / "out")
+    assert made.dropped == (str(videos / "a.mp4"),)
+    moved = tmp_path / "moved.mp4"
+    moved.write_bytes((videos / "c.mp4").read_bytes())
+    assert build(moved, tmp_path / "out").dropped == ()
+
+
+def test_two_runs_do_not_share_a_folder(videos: Path, faces: Faces, tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    with sole_user(folder, folder / ".work"), pytest.raises(UsageError, match="another run"):
+        build_corpus([videos], folder, settings=SETTINGS)
+    assert not faces.calls
 
 
 def test_split_is_by_video(videos: Path, faces: Faces, tmp_path: Path) -> None:

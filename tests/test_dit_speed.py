@@ -259,6 +259,16 @@ def test_half_precision_is_near_and_the_state_stays_fp32(
             assert float((one - other).norm() / other.norm()) < bound
 
 
+def test_autocast_rounds_no_guidance() -> None:
+    model = network("paper")
+    given = problem(model)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        field = guided_field(model, text=given["text"], condition=given["condition"], guidance=FULL)
+        made = field(given["noise"], 0.5)
+    assert all(velocity.dtype == torch.float32 for velocity in made)
+    assert not any(torch.equal(v, v.bfloat16().float()) for v in made)
+
+
 def test_attention_can_be_chosen() -> None:
     model = network("paper")
     given = problem(model)
@@ -301,6 +311,25 @@ def test_compiled_blocks_change_nothing_and_alike_ones_are_compiled_once(tmp_pat
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) == 2  # of two streams and of one, four blocks and two lengths each
     assert any(tmp_path.iterdir())
+
+
+def test_code_keeps_no_attention_that_was_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._dynamo import reset
+    from torch._dynamo.utils import counters
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **more: real(f, backend="eager", **more))
+    model = network("paper")
+    given = problem(model)
+    plain = sampled(model, given)
+    reset()
+    made = []
+    for kind in ("auto", "math", "flash"):
+        before = counters["stats"]["unique_graphs"]
+        assert_same(sampled(model, given, runner=Accelerated(attention=kind)), plain)
+        made.append(counters["stats"]["unique_graphs"] - before)
+    reset()
+    assert made == [2, 2, 2]  # a block of two streams and of one
 
 
 # --- CUDA --------------------------------------------------------------------------------------

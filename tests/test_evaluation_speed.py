@@ -132,7 +132,8 @@ def test_bench_synth(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("OMNITALK_CACHE_DIR", str(tmp_path))
     result = run(
         "--target", "0.3", "--reference", "0.2", "--steps", "3,2", "--runs", "1", "--json", "-q",
-        "--ways", "plain,tables,graphs", "--dtypes", "float32,bfloat16", "--vocoder", "source",
+        "--ways", "plain,tables,graphs", "--dtypes", "float32,bfloat16", "--vocoder",
+        "source,none",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
@@ -142,7 +143,7 @@ def test_bench_synth(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert len(names) == 8 and set(told["failures"]) == {
         f"graphs {dtype} {steps}" for dtype in ("float32", "bfloat16") for steps in (3, 2)
-    }
+    } | {"vocoder none"}
     assert "CUDA" in told["failures"]["graphs float32 3"]
     plain, tables = told["settings"][:2]
     assert len(plain["steps"]) == len(tables["steps"]) == 3
@@ -151,6 +152,17 @@ def test_bench_synth(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert told["task"]["rows"] == 4 and told["vocoder"]["source"]["seconds"] > 0
     stages = sum([*tables["steps"], tables["text"], tables["tables"], tables["rest"]])
     assert stages >= tables["total"] * 0.99
+
+
+def test_outside_the_interval_less_is_counted() -> None:
+    def rows(interval: tuple[float, float]) -> list[tuple[int, int]]:
+        task = speed_task.Task(shape="tiny", interval=interval)
+        return [(one.rows, one.evaluations) for one in task.problems(4)]
+
+    assert rows((0.0, 1.0)) == [(4, 4)]
+    # Sway's times are 0, 0.08, 0.29, 0.62: four conditions at two of them, one at the others.
+    assert rows((0.05, 0.5)) == [(4, 2), (1, 2)]
+    assert rows((0.7, 0.9)) == [(1, 4)]
 
 
 def test_bench_synth_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +226,9 @@ def test_gpu_session_writes_what_it_has(tmp_path: Path) -> None:
 
 def test_gpu_session_fits_its_time_and_its_commands_parse() -> None:
     parts = gpu_session.parts([Path("a.safetensors")], "cpu")
-    assert [part.name for part in parts][:3] == ["goal", "parity", "render"]
+    assert [part.name for part in parts][:4] == [
+        "goal", "goal-compiled", "parity", "render",
+    ]  # fmt: skip
     for part in parts:
         if "synth" in part.words:
             words = [word for word in part.words[2:] if word not in ("--json", "-q")]

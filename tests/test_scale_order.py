@@ -160,6 +160,8 @@ def test_batches_hold_the_clips_and_nothing_else(tmp_path: Path) -> None:
     everything = torch.cat([torch.from_numpy(FeatureReader()(ref)) for ref in found.train])
     both = torch.cat([normalisation.mel_mean, normalisation.code_mean])
     assert torch.allclose(both, everything.mean(0), atol=1e-4)
+    # In one piece each, or a GPU would wait for every copy of them.
+    assert all(tensor.is_contiguous() for tensor in vars(batch).values())
 
 
 def test_the_feed_is_the_same_for_any_number_of_processes(tmp_path: Path) -> None:

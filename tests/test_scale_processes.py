@@ -119,6 +119,36 @@ def test_a_run_may_go_on_with_other_processes_and_the_other_engine(
         assert abs(a["total"] - b["total"]) < 1e-5
 
 
+_ONE_FAILS = """
+import os
+from omnitalk_cli.cli.app import main
+from omnitalk_cli.training.scale.trainer import ScaleTrainer
+update = ScaleTrainer._update
+def failing(self, portion, targets):
+    if self.world.rank == 1 and self.tally.step == 2:
+        raise MemoryError
+    update(self, portion, targets)
+ScaleTrainer._update = failing
+main()
+"""
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_one_process_that_fails_ends_the_run(room: Path, parallel: str) -> None:
+    (room / "one_fails.py").write_text(_ONE_FAILS)
+    words = command(room, f"failed-{parallel}", 2, "--parallel", parallel)
+    first = words.index("omnitalk_cli") - 1
+    words[first : first + 2] = ["one_fails.py"]
+    done = subprocess.run(
+        words, cwd=room, env=environment(), timeout=LIMIT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode != 0 and "error: not enough memory" in done.stderr
+    assert [row["step"] for row in map(json.loads, (
+        room / f"failed-{parallel}" / "log.jsonl"
+    ).read_text().splitlines())] == [1, 2]  # fmt: skip
+
+
 def test_sigterm_keeps_the_run(room: Path) -> None:
     more = ("--train-steps", "5000")
     process = subprocess.Popen(

@@ -18,11 +18,13 @@ from clip_corpus import CONFIG, log_rows, make_corpus, stirred_checkpoint
 from omnitalk_cli.dit.checkpoint import load_checkpoint
 from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import InputError, SetupError, UsageError, WorkError
+from omnitalk_cli.media.locks import sole_user
 from omnitalk_cli.training.loss import LossConfig
-from omnitalk_cli.training.scale import scores, trainer
+from omnitalk_cli.training.scale import scores, signals, trainer
 from omnitalk_cli.training.scale.batches import ClipBatch
 from omnitalk_cli.training.scale.config import ScaleConfig
 from omnitalk_cli.training.scale.journal import Journal
+from omnitalk_cli.training.scale.parallel import World
 from omnitalk_cli.training.scale.run import train_clips
 from omnitalk_cli.training.scale.state import states
 from omnitalk_cli.training.scale.trainer import ScaleResult
@@ -152,7 +154,7 @@ def test_states_are_kept_in_number_and_rubbish_is_swept(
     assert [path.name for path in states(folder)] == [
         "state-000000006.safetensors", "state-000000005.safetensors",
     ]  # fmt: skip
-    assert sorted(p.name for p in folder.iterdir())[:1] == ["log.jsonl"]
+    assert sorted(p.name for p in folder.iterdir())[:2] == [".lock", "log.jsonl"]
 
 
 def test_minutes_bound_the_sitting(corpus: Path, tmp_path: Path) -> None:
@@ -244,6 +246,59 @@ def test_curves_for_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     curves = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert set(curves.Tags()["scalars"]) == {"rate", "loss/total"}
     assert [(e.step, e.value) for e in curves.Scalars("loss/total")] == [(3, 1.0)]
+
+
+def test_curves_go_on_where_the_run_does(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    for reached, steps in ((0, (1, 2, 3)), (2, (3, 4))):
+        journal = Journal(tmp_path, tensorboard=True)
+        journal.rewind(reached)
+        for step in steps:
+            journal.write({"step": step, "rate": float(reached)})
+        journal.close()
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    curve = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("rate")
+    assert [(e.step, e.value) for e in curve] == [(1, 0), (2, 0), (3, 2), (4, 2)]
+
+
+def test_a_judge_that_fails_does_not_end_the_run(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(spoken: object) -> dict[str, float | str]:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(scores, "word_error_rate", broken)
+    assert run(corpus, tmp_path / "run", generate_every=6).steps == 6
+    last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert last["heldout"]["generation_missing"] == "RuntimeError: out of memory"
+
+
+def test_two_runs_do_not_share_a_folder(corpus: Path, tmp_path: Path) -> None:
+    with sole_user(tmp_path / "run"), pytest.raises(UsageError, match="another run"):
+        run(corpus, tmp_path / "run")
+    assert run(corpus, tmp_path / "run").steps == 6
+
+
+def test_processes_with_other_files_part_with_a_word(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(World, "alike", lambda self, number: number == 0)
+    with pytest.raises(WorkError, match="do not see the same clips"):
+        run(corpus, tmp_path / "run")
+
+
+def test_an_echo_of_the_first_signal_does_not_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
+    with signals.stop_requests() as request:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            signal.raise_signal(number)
+            now[0] += 1
+        assert request.asked
+        now[0] += 10
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
 
 
 def test_missing_listeners_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def build(
     out: Annotated[
         Path,
         opt.option(
-            "--out", "-o", text="Folder of the corpus; one that is there is completed.",
+            "--out", "-o", text="Folder of the corpus; an earlier one is brought to these videos.",
             panel=opt.TRAINING, env=False, metavar="DIR",
         ),
     ],
@@ -174,4 +174,9 @@ def build(
         )  # fmt: skip
         facts = made.to_dict()
         heading = f"{out}: {made.shards} shards, {made.new_shards} of them new"
+        if made.dropped:
+            console.note(
+                f"{len(made.dropped)} videos of an earlier run were not named again, and are no "
+                f"longer in it (such as {made.dropped[0]}); name them too to have them back"
+            )
         console.result(facts, [heading, *lines_of(made.statistics)])

@@ -12,9 +12,9 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -70,7 +70,7 @@ class Accelerated(Runner):
         if bucket < 1:
             raise ValueError(f"bucket {bucket} must be positive")
         self.bucket, self.graphs, self.attention = bucket, graphs, attention
-        self.blocks = compiled_blocks(cache) if compiled else Blocks()
+        self.blocks = compiled_blocks(cache, attention) if compiled else Blocks()
         self._recorded: OrderedDict[tuple[object, ...], _Graph] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -78,7 +78,8 @@ class Accelerated(Runner):
         with chosen_attention(self.attention):
             if not self.graphs or not state[0].is_cuda:
                 return evaluate(model, state, step, self.blocks)
-            with self._lock:
+            # Streams and graphs are made on the current device, which need not be the model's.
+            with self._lock, torch.cuda.device(state[0].device):
                 return self._graph(model, state, step)(state, step)
 
     def _graph(self, model: DualBranchDiT, state: State, step: Step) -> _Graph:
@@ -125,8 +126,12 @@ class _Graph:
         return tuple(x.clone() for x in self._outputs)
 
 
-def compiled_blocks(cache: Path | None) -> Blocks:
-    """Blocks compiled for any length and batch, when they are first called."""
+def compiled_blocks(cache: Path | None, attention: Attention = "auto") -> Blocks:
+    """Blocks compiled for any length and batch, when they are first called.
+
+    Code keeps the ``attention`` that it was compiled with, and neither torch's guards nor its cache
+    on disk ask for it: one that is chosen must be part of what is compiled.
+    """
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
         from torch._inductor.runtime.cache_dir_utils import default_cache_dir
@@ -135,32 +140,57 @@ def compiled_blocks(cache: Path | None) -> Blocks:
         # asked, notes its default, in the temporary folder, as if it had been chosen.
         if os.environ.get("TORCHINDUCTOR_CACHE_DIR", "") in ("", default_cache_dir()):
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+    allow_recompiling()
+    return Blocks(
+        fused=torch.compile(_with(attention, FusionBlock.forward), dynamic=True, fullgraph=True),
+        single=torch.compile(_with(attention, StreamBlock.forward), dynamic=True, fullgraph=True),
+    )
+
+
+def allow_recompiling() -> None:
+    """Lets torch compile the same code for more shapes and ways of calling than it does by itself;
+    beyond its limit it would compute without compiling, and hardly say so."""
     import torch._dynamo
 
     config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, _LENGTHS_COMPILED)
-    return Blocks(
-        fused=torch.compile(FusionBlock.forward, dynamic=True, fullgraph=True),
-        single=torch.compile(StreamBlock.forward, dynamic=True, fullgraph=True),
-    )
+
+
+def _with(kind: Attention, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """``forward`` with attention of ``kind``; itself for "auto"."""
+    if kind == "auto":
+        return forward
+    from torch.nn.attention import sdpa_kernel
+
+    order = _order(kind)
+
+    def chosen(*given: Any) -> Any:
+        with sdpa_kernel(order, set_priority=True):
+            return forward(*given)
+
+    return chosen
 
 
 @contextmanager
 def chosen_attention(kind: Attention) -> Iterator[None]:
     """Within: scaled-dot-product attention of ``kind`` where it can be had, else torch's choice."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
+    if kind == "auto":
+        yield
+        return
+    from torch.nn.attention import sdpa_kernel
 
-    order = {
+    with sdpa_kernel(_order(kind), set_priority=True):
+        yield
+
+
+def _order(kind: Attention) -> list[Any]:
+    """The backends of torch, ``kind`` first."""
+    from torch.nn.attention import SDPBackend
+
+    known = {
         "flash": SDPBackend.FLASH_ATTENTION,
         "cudnn": SDPBackend.CUDNN_ATTENTION,
         "efficient": SDPBackend.EFFICIENT_ATTENTION,
         "math": SDPBackend.MATH,
     }
-    if kind == "auto":
-        with nullcontext():
-            yield
-        return
-    first = order[kind]
-    rest = [backend for backend in order.values() if backend != first]
-    with sdpa_kernel([first, *rest], set_priority=True):
-        yield
+    return [known[kind], *(backend for name, backend in known.items() if name != kind)]

@@ -164,9 +164,15 @@ def _field(
         evaluate = tabled.evaluate
 
     def field(state: State, time: float) -> State:
+        outputs = evaluate(state, time)
+        # Differences of outputs are small: autocast, where training scores, must not round them.
+        with torch.autocast(device.type, enabled=False):
+            return combined(state, outputs, time)
+
+    def combined(state: State, outputs: State, time: float) -> State:
         velocities = []
         plain = slice((count - 1) * batch, None)  # everything given
-        for stream, (x, out) in enumerate(zip(state, evaluate(state, time), strict=True)):
+        for stream, (x, out) in enumerate(zip(state, outputs, strict=True)):
             out = out.float()
             if model.config.prediction == "data":
                 out = velocity_from_data(out, torch.cat([x] * count), time)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from omnitalk_cli.dit.config import DiTConfig
+from omnitalk_cli.evaluation.speed_peaks import wait
 from omnitalk_cli.training.loss import LossConfig
 from omnitalk_cli.training.scale.batches import ClipBatch
 from omnitalk_cli.training.scale.config import ScaleConfig
@@ -80,17 +81,21 @@ def measure(
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    loaded = _peak()
+    loaded = _peak(world.device)
+    wait(world.device)
     start = clock.perf_counter()
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         loss = engine.run(partial(loss_sums, batch=batch, config=LossConfig())).sum()
+    wait(world.device)
     forward = clock.perf_counter()
     loss.backward()
+    wait(world.device)
     backward = clock.perf_counter()
     if with_update:
         update.step()
-    value = float(loss.detach()) / int(batch.target.sum())
+    wait(world.device)
     end = clock.perf_counter()
+    value = float(loss.detach()) / int(batch.target.sum())
     work = clips * training_flops(config, frames, recompute=recompute)
     return {
         "parameters": sum(p.numel() for p in network.parameters()),
@@ -102,12 +107,14 @@ def measure(
         },
         "gflops_per_second": round(work / (backward - start) / 1e9, 1),
         "kept_bytes_per_frame": round(sum(kept.values()) / clips / frames),
-        "gb_with_weights": round(loaded, 2), "gb_peak": round(_peak(), 2),
+        "gb_with_weights": round(loaded, 2), "gb_peak": round(_peak(world.device), 2),
     }  # fmt: skip
 
 
-def _peak() -> float:
-    """Largest memory of this process so far, in gigabytes."""
+def _peak(device: torch.device) -> float:
+    """Largest memory so far, of a GPU or of this process, in gigabytes."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from omnitalk_cli.dit.flow import State
+from omnitalk_cli.errors import OmnitalkError
 from omnitalk_cli.evaluation import speed_costs as costs
 from omnitalk_cli.evaluation.speed_peaks import Peaks, measured, published
 from omnitalk_cli.evaluation.speed_task import DTYPES, Setting, Task
@@ -82,6 +83,8 @@ def bench(
 ) -> Bench:
     """Times ``settings`` one after the other; one that fails is told and the others go on."""
     place = torch.device(device)
+    if place.type == "cuda" and place.index is not None:
+        torch.cuda.set_device(place)  # whose clock is read
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu"
     peaks: dict[str, list[Peaks]] = {}
     made: list[Speed] = []
@@ -109,13 +112,19 @@ def bench(
         first = made[0].total if made else one.total
         made.append(_speed(one, task, setting, peaks[setting.dtype], first, base))
     progress("bench", len(settings), len(settings))
+    sound: dict[str, float] = {}
+    for voice in vocoders:
+        try:
+            sound[voice] = vocoder_seconds(voice, task, place)
+        except (RuntimeError, OmnitalkError) as error:  # what was timed before must not be lost
+            failures[f"vocoder {voice}"] = " ".join(str(error).split())[:300]
     return Bench(
         task=task,
         device=name,
         parameters=count,
         speeds=tuple(made),
         peaks=peaks,
-        vocoder={one: vocoder_seconds(one, task, place) for one in vocoders},
+        vocoder=sound,
         failures=failures,
     )
 
@@ -128,8 +137,15 @@ def label(setting: Setting) -> str:
 
 def bound(task: Task, steps: int, peaks: Peaks) -> float:
     """Arithmetic only: the least seconds of all evaluations at the ``peaks``' operations."""
-    cost = costs.sampling(task.config, task.problem(steps), tables=True)
-    return cost.flops / peaks.flops
+    return _cost(task, steps, tables=True).flops / peaks.flops
+
+
+def _cost(task: Task, steps: int, *, tables: bool) -> costs.Cost:
+    """Of a whole sampling."""
+    total = costs.Cost()
+    for problem in task.problems(steps):
+        total += costs.sampling(task.config, problem, tables=tables)
+    return total
 
 
 def _speed(
@@ -141,7 +157,7 @@ def _speed(
     base: State,
 ) -> Speed:
     tables = setting.way != "plain"
-    cost = costs.sampling(task.config, task.problem(setting.steps), tables=tables)
+    cost = _cost(task, setting.steps, tables=tables)
     size = torch.finfo(DTYPES[setting.dtype]).bits // 8
     here = peaks[0]
     stated = peaks[1] if len(peaks) > 1 else None

@@ -11,6 +11,7 @@ import torch
 
 from omnitalk_cli.dit.accelerate import ATTENTIONS, GRAPH_BUCKET, Accelerated, Attention, Runner
 from omnitalk_cli.dit.config import DiTConfig
+from omnitalk_cli.dit.flow import Schedule, evaluation_times, time_grid
 from omnitalk_cli.dit.guidance import Guidance
 from omnitalk_cli.errors import UsageError
 from omnitalk_cli.evaluation.speed_costs import Problem
@@ -73,10 +74,23 @@ class Task:
         patch = self.config.patch
         return round((self.target + self.reference) * MEL_RATE / patch) * patch
 
-    def problem(self, steps: int) -> Problem:
-        """As its cost is counted, for Euler's method and guidance at all times."""
-        rows = len(self.weights.terms())
-        return Problem(frames=self.frames, rows=rows, evaluations=steps)
+    @property
+    def grid(self) -> Schedule:
+        """The schedule of flow times."""
+        return "sway"
+
+    def problems(self, steps: int) -> list[Problem]:
+        """As its cost is counted, for Euler's method: evaluations with guidance, and those outside
+        its interval."""
+        low, high = self.weights.interval
+        times = evaluation_times(time_grid(self.grid, steps), "euler")
+        guided = sum(low <= time <= high for time in times)
+        found = ((self.weights, guided), (self.weights.plain(), len(times) - guided))
+        return [
+            Problem(frames=self.frames, rows=len(weights.terms()), evaluations=count)
+            for weights, count in found
+            if count
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omnitalk_cli.errors import InputError, OmnitalkError
+from omnitalk_cli.errors import InputError, OmnitalkError, WorkError
 from omnitalk_cli.evaluation.scores import face, fvd, sync, syncnet, voice, words
 from omnitalk_cli.evaluation.scores.footage import (
     Decoder,
@@ -177,7 +177,14 @@ def evaluate(
         except InputError as error:
             if len(items) == 1:
                 raise
-            found.append(_failed(item, error))
+            found.append(_failed(item, str(error), error.exit_code))
+        except OmnitalkError:
+            raise
+        except Exception as error:  # one odd file must not lose the scores of the others
+            if len(items) == 1:
+                raise
+            why = f"unexpected {type(error).__name__}: {error}"
+            found.append(_failed(item, why, WorkError.exit_code))
     films = [one.films for one in found]
     video = fvd.video_score(
         [made for made, _ in films], [true for _, true in films], present=judges.film is not None
@@ -185,8 +192,8 @@ def evaluate(
     return found, summarise([one.scores for one in found if not one.error], video=video)
 
 
-def _failed(item: Item, error: OmnitalkError) -> Scored:
-    return Scored(item=item, scores={}, error=str(error), exit_code=error.exit_code)
+def _failed(item: Item, why: str, exit_code: int) -> Scored:
+    return Scored(item=item, scores={}, error=why, exit_code=exit_code)
 
 
 def _why(made: Footage, true: Footage | None) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 
 from omnitalk_cli.errors import InputError, UsageError
 from omnitalk_cli.media.files import atomic_output
+from omnitalk_cli.media.locks import sole_user
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.training.curation import features
-from omnitalk_cli.training.curation.fates import Fate, write_fates
+from omnitalk_cli.training.curation.fates import Fate, read_fates, write_fates
 from omnitalk_cli.training.curation.figure import write_figure
 from omnitalk_cli.training.curation.scenes import check_scene_detection
 from omnitalk_cli.training.curation.settings import CurationSettings
@@ -30,19 +31,21 @@ REPORT, PICTURE = "report.json", "report.png"
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """What a run made: the rows of all videos, shards in ``folder``, how many of them are new."""
+    """What a run made: the rows of all videos, shards in ``folder``, how many of them are new;
+    ``dropped`` videos of an earlier run that were not named again, and so are no longer in it."""
 
     folder: Path
     fates: tuple[Fate, ...] = field(repr=False)
     shards: int
     new_shards: int
     statistics: Statistics
+    dropped: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
         return {
             "folder": str(self.folder), "shards": self.shards, "new_shards": self.new_shards,
-            **self.statistics.to_dict(),
+            "dropped_videos": list(self.dropped), **self.statistics.to_dict(),
         }  # fmt: skip
 
 
@@ -59,28 +62,51 @@ def build_corpus(
     """Makes or completes the corpus in ``folder`` from ``videos`` (files, or folders of them).
 
     What was worked out before is kept in ``folder/.work`` and used again. Raises InputError when
-    there is no video, SetupError when a model that is asked for is missing, WorkError when the
-    disk is full.
+    there is no video, SetupError when a model that is asked for is missing, UsageError while
+    another run is in the folder, WorkError when the disk is full.
     """
     if shard_minutes <= 0:
         raise UsageError("--shard-minutes must be more than 0")
     tools = tools or Tools()
     found = find_videos(videos, folder)
-    work = _make_work(folder)
-    check_scene_detection()
-    Curator(settings, tools, work)  # whatever is missing is said before the work begins
-    sources, early = _identified(found, work / "index", workers, progress)
-    fates = early + _curated(sources, settings, tools, work, workers, progress)
-    order = {str(path): number for number, path in enumerate(found)}
-    fates.sort(key=lambda fate: (order[fate.video], fate.start))
-    plans = _plans(fates, sources, settings, tools, work)
-    shards, new = _write_shards(folder, work, plans, shard_minutes, workers, progress)
-    write_fates(folder, fates)
-    numbers = statistics_of(fates)
-    write_report(folder, numbers, settings)
+    work = folder / WORK
+    # Shards, tables and their index belong together: of two runs at once, they would not.
+    with sole_user(folder, work):
+        check_scene_detection()
+        Curator(settings, tools, work)  # whatever is missing is said before the work begins
+        sources, early = _identified(found, work / "index", workers, progress)
+        fates = early + _curated(sources, settings, tools, work, workers, progress)
+        order = {str(path): number for number, path in enumerate(found)}
+        fates.sort(key=lambda fate: (order[fate.video], fate.start))
+        plans = _plans(fates, sources, settings, tools, work)
+        dropped = _dropped(folder, fates)
+        shards, new = _write_shards(folder, work, plans, shard_minutes, workers, progress)
+        write_fates(folder, fates)
+        numbers = statistics_of(fates)
+        write_report(folder, numbers, settings)
     return BuildResult(
-        folder=folder, fates=tuple(fates), shards=shards, new_shards=new, statistics=numbers
-    )
+        folder=folder, fates=tuple(fates), shards=shards, new_shards=new, statistics=numbers,
+        dropped=dropped,
+    )  # fmt: skip
+
+
+def _dropped(folder: Path, fates: Sequence[Fate]) -> tuple[str, ...]:
+    """Videos that clips are kept of in the corpus as it is, and that ``fates`` do not have."""
+    try:
+        before = read_fates(folder)
+    except InputError:
+        return ()
+    names = {fate.video for fate in fates}
+    # By content, too: a video may have been moved.
+    known = {fate.id.partition("-")[0] for fate in fates}
+    lost = {
+        fate.video: None
+        for fate in before
+        if fate.verdict == "kept"
+        and fate.video not in names
+        and fate.id.partition("-")[0] not in known
+    }
+    return tuple(lost)
 
 
 def write_report(
@@ -91,17 +117,6 @@ def write_report(
     with atomic_output(folder / REPORT, overwrite=True) as part:
         part.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     write_figure(numbers, folder / PICTURE)
-
-
-def _make_work(folder: Path) -> Path:
-    work = folder / WORK
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"{folder}: this folder cannot be made ({(error.strerror or '').lower()})"
-        ) from error
-    return work
 
 
 def _identified(
@@ -228,6 +243,7 @@ def _write_shards(
         for name, clips in contents.items()
         if not index.has(name, features.shard_digest(clips))
     ]
+    index.forget([path.name for path, _, _ in missing])
     for done, (number, result) in enumerate(
         spread(_write_shard, missing, workers=workers, setup=_one_thread), start=1
     ):

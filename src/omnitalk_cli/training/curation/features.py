@@ -138,8 +138,16 @@ class ShardIndex:
     def add(self, name: str, content: str) -> None:
         """Remembers a shard that was written."""
         self._known[name] = content
+        self._save()
+
+    def _save(self) -> None:
         with atomic_output(self._path, overwrite=True) as part:
             part.write_text(json.dumps(self._known), encoding="utf-8")
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Shards that will be written anew: until they are, nobody knows what they hold."""
+        self._known = {name: kept for name, kept in self._known.items() if name not in names}
+        self._save()
 
     def drop_others(self, names: Sequence[str]) -> None:
         """Deletes the shards of an earlier run that are not among ``names``."""

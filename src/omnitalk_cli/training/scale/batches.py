@@ -16,7 +16,7 @@ from omnitalk_cli.training.scale.clips import ClipRef, FeatureReader
 from omnitalk_cli.training.scale.config import ScaleConfig
 from omnitalk_cli.training.scale.draws import draw
 from omnitalk_cli.training.scale.order import BatchOrder, Position, Slot, dealt
-from omnitalk_cli.types import MEL_BINS
+from omnitalk_cli.types import MEL_BINS, Float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +92,23 @@ class BatchMaker:
             ids[row, : len(ref.ids)] = ref.ids
             time[row] = drawn.time
             drops[:, row] = drawn.drop_text, drawn.drop_audio, drawn.drop_visual
-        both, start = torch.from_numpy(data), torch.from_numpy(noise)
+        audio, visual = _streams(data)
+        audio_noise, visual_noise = _streams(noise)
         batch = ClipBatch(
-            audio=both[..., :MEL_BINS], visual=both[..., MEL_BINS:],
-            audio_noise=start[..., :MEL_BINS], visual_noise=start[..., MEL_BINS:],
+            audio=audio, visual=visual, audio_noise=audio_noise, visual_noise=visual_noise,
             real=torch.from_numpy(real), target=torch.from_numpy(target),
             ids=torch.from_numpy(ids), time=torch.from_numpy(time),
             drop_text=torch.from_numpy(drops[0]), drop_audio=torch.from_numpy(drops[1]),
             drop_visual=torch.from_numpy(drops[2]),
         )  # fmt: skip
         return batch.pinned() if self.pin else batch
+
+
+def _streams(both: Float) -> tuple[Tensor, Tensor]:
+    """The two streams of ``[B, T, 161]``, each in one piece: a GPU fetches others through memory
+    that is not pinned, and waits for it."""
+    parts = both[..., :MEL_BINS], both[..., MEL_BINS:]
+    return torch.from_numpy(parts[0].copy()), torch.from_numpy(parts[1].copy())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,18 +16,15 @@ class Journal:
     def __init__(self, folder: Path, *, tensorboard: bool = False) -> None:
         """Raises SetupError when TensorBoard is asked for and not installed."""
         self.path = folder / "log.jsonl"
+        self._tensorboard = tensorboard
         self._board: Any = None
         if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError as error:
-                raise SetupError(
-                    "--tensorboard needs the package: pip install 'omnitalk-cli[train-scale]'"
-                ) from error
-            self._board = SummaryWriter(str(folder / "tensorboard"))
+            _writer_class()
 
     def rewind(self, step: int) -> None:
         """Forgets the rows after ``step``: a run that goes on from a state writes them again."""
+        if self._tensorboard:
+            self._open_board(purge_step=step + 1)
         if not self.path.exists():
             return
         kept = []
@@ -46,7 +43,9 @@ class Journal:
         """Adds a row; numbers in it, also one level deeper, become curves over ``step``."""
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        if self._board is not None:
+        if self._tensorboard:
+            if self._board is None:
+                self._open_board()
             for name, value in row.items():
                 parts = value.items() if isinstance(value, dict) else [("", value)]
                 for part, number in parts:
@@ -54,7 +53,21 @@ class Journal:
                         tag = f"{name}/{part}" if part else name
                         self._board.add_scalar(tag, number, row["step"])
 
+    def _open_board(self, **more: int) -> None:
+        self.close()
+        self._board = _writer_class()(str(self.path.parent / "tensorboard"), **more)
+
     def close(self) -> None:
         """Writes what TensorBoard still holds back."""
         if self._board is not None:
             self._board.close()
+
+
+def _writer_class() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise SetupError(
+            "--tensorboard needs the package: pip install 'omnitalk-cli[train-scale]'"
+        ) from error
+    return SummaryWriter

@@ -12,7 +12,7 @@ import torch
 
 from omnitalk_cli.dit.checkpoint import Normalisation, save_checkpoint
 from omnitalk_cli.dit.config import DiTConfig
-from omnitalk_cli.errors import UsageError
+from omnitalk_cli.errors import UsageError, WorkError
 from omnitalk_cli.text.spelling import Spelling
 from omnitalk_cli.training.scale.clips import ClipTable
 from omnitalk_cli.training.scale.config import ScaleConfig
@@ -111,6 +111,16 @@ class Keeper:
                 "inherited": tally.inherited,
             },
         }  # fmt: skip
+
+    def check_alike(self, tally: Tally) -> None:
+        """Raises WorkError when another process sees other clips or went on from another state:
+        disks of the network may show machines different files, and all would part in silence."""
+        for what, number in (("state", tally.step), ("clips", int(self.table.digest[:10], 16))):
+            if not self.world.alike(number):
+                raise WorkError(
+                    f"{self.folder}: the processes do not see the same {what}; corpus and folder "
+                    "must lie on a disk that all machines share"
+                )
 
     def resume(self, note: Callable[[str], None]) -> tuple[Tally, Normalisation] | None:
         """Fills the parts from the newest state, None when there is none.

@@ -6,6 +6,8 @@ masked frames of all of them gives every frame the same weight, which means of m
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,12 @@ TERMS = ("mel", "pose", "expression", "gaze")
 def weights(config: LossConfig) -> tuple[float, ...]:
     """The λ's in the order of ``TERMS``."""
     return config.mel, config.pose, config.expression, config.gaze
+
+
+@lru_cache(maxsize=8)
+def _live(device: torch.device) -> Tensor:
+    """1 for codes that a fit observes, else 0, ``[61]``; sent once, as sending waits for a GPU."""
+    return torch.tensor([n not in DEAD_NAMES for n in CODE_NAMES], device=device).float()
 
 
 def loss_sums(network: DualBranchDiT, batch: ClipBatch, config: LossConfig) -> Tensor:
@@ -53,7 +61,7 @@ def loss_sums(network: DualBranchDiT, batch: ClipBatch, config: LossConfig) -> T
         else:
             error = output.float() - (data - noise)
         errors.append(error.abs() if config.norm == "l1" else error.square())
-    live = torch.tensor([n not in DEAD_NAMES for n in CODE_NAMES], device=target.device).float()
+    live = _live(target.device)
     sums = [(errors[0].mean(-1) * target).sum()]
     for part in (POSE, EXPRESSION, GAZE):
         mean = (errors[1][..., part] * live[part]).sum(-1) / live[part].sum()

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from omnitalk_cli.dit.blocks import FusionBlock, StreamBlock
 from omnitalk_cli.dit.model import DualBranchDiT
-from omnitalk_cli.errors import SetupError
+from omnitalk_cli.errors import SetupError, WorkError
 from omnitalk_cli.training.scale.config import Parallel
 
 
@@ -64,6 +64,8 @@ class World:
                         f"{torch.cuda.device_count()}; lower --nproc-per-node"
                     )
                 chosen = torch.device("cuda", local)
+            elif chosen.index is None:  # torch takes a device by its number only
+                chosen = torch.device("cuda", 0)
             torch.cuda.set_device(chosen)
         if size > 1 and not dist.is_initialized():
             # Two backends: what processes agree on must not wait for the GPU's queue.
@@ -77,23 +79,39 @@ class World:
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """``tensor`` summed over all processes, in place."""
+        """``tensor`` summed over all processes, in place. Raises WorkError when one is gone."""
         if self.size > 1:
-            dist.all_reduce(tensor)
+            try:
+                dist.all_reduce(tensor)
+            except RuntimeError as error:
+                raise WorkError(
+                    f"process {self.rank} has lost another one, which says why it ended ({error})"
+                ) from error
         return tensor
 
     def agree(self, values: Sequence[float]) -> list[float]:
         """Sums of numbers over all processes, without asking the device."""
         return self.sum(torch.tensor(values, dtype=torch.float64)).tolist()
 
+    def alike(self, number: int) -> bool:
+        """Whether ``number`` (below 2⁴⁰) is the same everywhere; where it is not, at least one
+        process gets False."""
+        return self.agree([float(number)])[0] == float(number) * self.size
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:
             self.agree([0.0])
 
-    def leave(self) -> None:
-        """Ends the group that ``join`` made."""
+    def leave(self, *, failed: bool = False) -> None:
+        """Ends the group that ``join`` made; ``failed``: this process may be alone in that.
+
+        NCCL's orderly end is one of all processes: who failed alone would wait there for the
+        others, and they would wait for it somewhere else.
+        """
         if self.size > 1 and dist.is_initialized():
+            if failed and dist.group.WORLD is not None:
+                dist.group.WORLD.abort()
             dist.destroy_process_group()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.errors import InputError, UsageError
+from omnitalk_cli.media.locks import sole_user
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.text.f5_tokens import F5Vocabulary
 from omnitalk_cli.text.spelling import Spelling, f5, letters
@@ -66,24 +67,29 @@ def train_clips(
     )  # fmt: skip
     world = World.join(device)
     try:
-        tell = note if world.main else lambda text: None
-        tell(_described(table))
-        if states(folder):
-            beginning = Beginning(network=fresh(shape, config.seed))
-        elif audio is not None:
-            beginning = with_audio(shape, config.seed, audio)
-        elif init is not None:
-            beginning = from_checkpoint(shape, config.seed, init)
-        else:
-            beginning = Beginning(network=fresh(shape, config.seed))
-        trainer = ScaleTrainer(
-            beginning, config, table=table, spelling=spelling, folder=folder, world=world,
-            note=tell,
-        )  # fmt: skip
-        with contextlib.closing(trainer):
-            return trainer.run(progress if world.main else silent)
-    finally:
-        world.leave()
+        # One process keeps other runs out for all; those of several machines share the folder.
+        with sole_user(folder) if world.main else contextlib.nullcontext():
+            tell = note if world.main else lambda text: None
+            tell(_described(table))
+            if states(folder):
+                beginning = Beginning(network=fresh(shape, config.seed))
+            elif audio is not None:
+                beginning = with_audio(shape, config.seed, audio)
+            elif init is not None:
+                beginning = from_checkpoint(shape, config.seed, init)
+            else:
+                beginning = Beginning(network=fresh(shape, config.seed))
+            trainer = ScaleTrainer(
+                beginning, config, table=table, spelling=spelling, folder=folder, world=world,
+                note=tell,
+            )  # fmt: skip
+            with contextlib.closing(trainer.engine):
+                result = trainer.run(progress if world.main else silent)
+    except BaseException:
+        world.leave(failed=True)
+        raise
+    world.leave()
+    return result
 
 
 def choose_spelling(vocabulary: Path | None, checkpoint: Path | None) -> Spelling:

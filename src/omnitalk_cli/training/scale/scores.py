@@ -131,6 +131,14 @@ def generation_scores(generated: Sequence[Generated]) -> dict[str, float | str]:
     return scores | word_error_rate([(m, f.text, f.language) for m, f in spoken])
 
 
+def scores_or_why(generated: Sequence[Generated]) -> dict[str, float | str]:
+    """``generation_scores``, or why there are none: a judge that fails must not end a long run."""
+    try:
+        return generation_scores(generated)
+    except Exception as error:
+        return {"generation_missing": f"{type(error).__name__}: {error}"}
+
+
 def _given(frames: int, patch: int) -> int:
     return max(patch, int(frames * _REFERENCE_SHARE) // patch * patch)
 

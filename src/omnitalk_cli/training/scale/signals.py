@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+# A scheduler tells all processes, and torchrun then tells its own ones again: still the first time.
+_ECHO_SECONDS = 3.0
+
 
 @dataclass
 class StopRequest:
-    """``asked`` becomes True with the first SIGTERM or SIGINT; the second one interrupts."""
+    """``asked`` becomes True with the first SIGTERM or SIGINT; a second one, of somebody who has
+    waited, interrupts."""
 
     asked: bool = False
+    since: float = 0.0
 
 
 @contextmanager
@@ -23,9 +29,11 @@ def stop_requests() -> Iterator[StopRequest]:
     request = StopRequest()
 
     def hear(number: int, frame: FrameType | None) -> None:
-        if request.asked:
+        now = time.monotonic()
+        if request.asked and now - request.since > _ECHO_SECONDS:
             raise KeyboardInterrupt
-        request.asked = True
+        if not request.asked:
+            request.asked, request.since = True, now
 
     before: dict[int, Any] = {}
     try:

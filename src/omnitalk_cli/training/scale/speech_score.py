@@ -39,4 +39,6 @@ def word_error_rate(spoken: Sequence[tuple[Float, str, str]]) -> dict[str, float
             words, edits = words + errors.words, edits + errors.edits
     except OmnitalkError as error:
         return {"wer_missing": str(error)}
+    if not words:
+        return {"wer_missing": "the held-out clips have no words"}
     return {"wer": edits / words, "wer_model": model.name}

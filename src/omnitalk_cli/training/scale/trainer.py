@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from omnitalk_cli.dit.accelerate import allow_recompiling
 from omnitalk_cli.dit.checkpoint import Normalisation
 from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import WorkError
@@ -28,7 +29,7 @@ from omnitalk_cli.training.scale.keeper import Keeper, Tally
 from omnitalk_cli.training.scale.objective import TERMS, loss_sums, weights
 from omnitalk_cli.training.scale.order import BatchOrder
 from omnitalk_cli.training.scale.parallel import Engine, World, blocks
-from omnitalk_cli.training.scale.scores import HeldOutLoss, generate, generation_scores
+from omnitalk_cli.training.scale.scores import HeldOutLoss, generate, scores_or_why
 from omnitalk_cli.training.scale.signals import StopRequest, stop_requests
 from omnitalk_cli.training.scale.state import Parts, sweep
 
@@ -52,8 +53,8 @@ class ScaleResult:
 
 
 class ScaleTrainer:
-    """One run in one folder, which all processes see. ``run`` trains to the end of the budget,
-    ``close`` must be called before the processes part."""
+    """One run in one folder, which all processes see. ``run`` trains to the end of the budget;
+    ``engine`` must be closed before the processes part."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class ScaleTrainer:
         if config.checkpoint_activations:
             checkpoint_blocks(network)
         if config.compile:
+            allow_recompiling()
             for block in blocks(network):
                 block.compile()
         self.engine = Engine(network, world, parallel=config.parallel, bfloat16=config.bfloat16)
@@ -97,6 +99,7 @@ class ScaleTrainer:
         world.wait()
         found = self.keeper.resume(note)
         self.tally = found[0] if found else Tally(inherited=beginning.inherited)
+        self.keeper.check_alike(self.tally)
         self.normalisation = found[1] if found else _normalisation(beginning, table)
         if self.journal is not None:
             self.journal.rewind(self.tally.step)
@@ -105,6 +108,7 @@ class ScaleTrainer:
             if table.heldout
             else None
         )
+        self._lambdas = torch.tensor(weights(config.loss), device=world.device)
         # Of the updates since the last row of the log.
         self._sums = torch.zeros(len(TERMS), device=world.device)
         self._targets = 0.0
@@ -179,10 +183,6 @@ class ScaleTrainer:
         self._check()
         self.keeper.save(self.tally, self.normalisation)
 
-    def close(self) -> None:
-        """Lets go of the other processes."""
-        self.engine.close()
-
     def _agree(
         self, portion: Portion, request: StopRequest, late: bool, due: bool
     ) -> tuple[float, ...]:
@@ -201,7 +201,6 @@ class ScaleTrainer:
         config = self.config
         for group in self.optimiser.param_groups:
             group["lr"] = config.rate(self.tally.step)
-        lambdas = torch.tensor(weights(config.loss), device=self.world.device)
         # Engines take the mean over processes; the loss is over the frames of all of them.
         share = self.world.size / targets
         for number, host in enumerate(portion.batches):
@@ -209,7 +208,7 @@ class ScaleTrainer:
             with self.engine.turn(last=number == len(portion.batches) - 1):
                 work = functools.partial(loss_sums, batch=batch, config=config.loss)
                 sums = self.engine.run(work)
-                ((sums * lambdas).sum() * share).backward()
+                ((sums * self._lambdas).sum() * share).backward()
             self._sums += sums.detach()
         self._targets += targets
         self._norm = self.engine.clip(config.clip)
@@ -260,7 +259,7 @@ class ScaleTrainer:
             clips = self.table.heldout[: config.generate_clips]
             if clips and due(config.generate_every):
                 made = generate(self.engine, clips, self.normalisation, config)
-                found |= generation_scores(made) if self.world.main else {}
+                found |= scores_or_why(made) if self.world.main else {}
         self.world.wait()
         if found and self.journal is not None:
             self.journal.write({"step": self.tally.step, "heldout": found})
