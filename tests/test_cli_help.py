@@ -73,15 +73,16 @@ def test_without_a_command_the_help_is_shown() -> None:
     assert result.exit_code == 0 and "Commands:" in result.stdout
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_idle_threads_leave_the_cores_to_others(given: str | None, expected: str) -> None:
+@pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "ACTIVE", "OPENBLAS_NUM_THREADS": "2"}])
+def test_idle_threads_leave_the_cores_to_others(given: dict[str, str]) -> None:
+    expected = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"} | given
     code = (
         "import os, sys\nfrom omnitalk_cli.cli.app import main\nsys.argv[1:] = ['--version']\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\nprint(os.environ['OMP_WAIT_POLICY'])"
+        f"try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print(*(os.environ[name] for name in {list(expected)!r}))"
     )
-    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
-    environment |= {"OMP_WAIT_POLICY": given} if given else {}
+    environment = {k: v for k, v in os.environ.items() if k not in expected} | given
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
-    assert done.stdout.splitlines()[-1] == expected
+    assert done.stdout.splitlines()[-1].split() == list(expected.values())

@@ -84,7 +84,9 @@ app.add_typer(cache.app, name="cache")
 
 def main() -> None:
     """Entry point of the program."""
-    # Read by OpenMP when torch is loaded: threads that spin while they wait take the cores from
-    # whatever else runs, another omnitalk for one, and then wait for it all the longer.
+    # Read when torch and numpy are loaded. Threads that spin while they wait take the cores from
+    # whatever else runs, another omnitalk for one: torch's may sleep instead, numpy's cannot, and
+    # what we give them is small.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     app()
