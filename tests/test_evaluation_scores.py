@@ -23,6 +23,7 @@ from omnitalk_cli.evaluation.scores.summary import bootstrap, mean_score, summar
 from omnitalk_cli.evaluation.scores.voice import VoiceJudge, voice_score
 from omnitalk_cli.face.codes import CODE_INDEX, EXPRESSION, GAZE, POSE
 from omnitalk_cli.types import Performance, SegmentTime
+from omnitalk_cli.weights.store import sha256
 from onnx_file import write_unary
 
 RNG = np.random.default_rng(0)
@@ -367,7 +368,8 @@ def test_the_users_voice_model_takes_the_place_of_the_substitute(weights: Path) 
     voice = judge.embed(sound)
     assert voice is not None and voice.shape == (16_000,)  # the model gets 16 kHz
     score = voice_score(judge, voice, -voice)
-    assert score.value == pytest.approx(-1) and not score.substitute and "WavLM" in score.model
+    assert score.value == pytest.approx(-1) and not score.substitute
+    assert "WavLM" in score.model and sha256(place / "model.onnx")[:12] in score.model
     assert judge.embed(np.zeros(48_000, np.float32)) is None
     assert "no voice" in voice_score(judge, voice, None).note
 

@@ -114,4 +114,4 @@ def identity_score(
         return Score.missing(why)
     mean = reference.mean(axis=0)
     mean = mean / max(float(np.linalg.norm(mean)), 1e-9)
-    return Score(value=float((generated @ mean).mean()), model=FACE.about)
+    return Score(value=float((generated @ mean).mean()), model=FACE.model)

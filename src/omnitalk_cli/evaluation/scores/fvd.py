@@ -50,4 +50,4 @@ def video_score(
     if min(counts) < ENOUGH:
         note += f"; too few for a steady figure, which takes {ENOUGH} and more"
     value = frechet_distance(np.concatenate(made), np.concatenate(real))
-    return Score(value=value, model=VIDEO.about, note=note)
+    return Score(value=value, model=VIDEO.model, note=note)

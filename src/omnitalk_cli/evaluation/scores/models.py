@@ -6,6 +6,7 @@ TorchScript files carry their own computation; nothing is ever unpickled.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,9 +42,20 @@ class Slot:
         return next((self.place / name for name in self.files if (self.place / name).is_file()),
                     None)  # fmt: skip
 
+    @property
+    def model(self) -> str:
+        """What measured a score: anybody may put any file here, so its hash says which it was."""
+        path = self.find()
+        return self.about if path is None else f"{self.about}, {path.name} {_digest(path)}"
+
     def how(self) -> str:
         """How to get it, for a score that is not measured."""
         return f"put {self.about} as {' or '.join(self.files)} into {self.place}"
+
+
+@functools.cache
+def _digest(path: Path) -> str:
+    return store.sha256(path)[:12]
 
 
 _RUNNABLE = ("model.onnx", "model.ts")

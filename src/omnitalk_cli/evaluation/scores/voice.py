@@ -26,7 +26,7 @@ class VoiceJudge:
         self._network = run_file(path) if path is not None else None
         self._fallback: SpeakerJudge | None = None
         self.why = ""
-        self.model, self.substitute, self.note = SPEAKER.about, False, ""
+        self.model, self.substitute, self.note = SPEAKER.model, False, ""
         if self._network is None:
             self.model, self.substitute = "Resemblyzer (GE2E)", True
             self.note = f"papers use WavLM-large: {SPEAKER.how()}"
