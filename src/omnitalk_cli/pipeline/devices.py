@@ -15,6 +15,8 @@ def choose_device(name: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise SetupError(f"no CUDA device for --device {name}; use --device cpu")
+    if name.startswith("cuda:") and int(name[5:]) >= (count := torch.cuda.device_count()):
+        raise SetupError(f"no --device {name} here: the last of {count} is cuda:{count - 1}")
     if name == "mps" and not torch.backends.mps.is_available():
         raise SetupError("no Metal device for --device mps; use --device cpu")
     return name
