@@ -399,6 +399,7 @@ def test_command_line(videos: Path, faces: Faces, tmp_path: Path) -> None:
         (f"{base} --allow-no-text --speaker-model light-asd", 4, "--speaker-weights"),
         (f"{base} --allow-no-text --seconds-per-character en", 2, "LANGUAGE=LOW:HIGH"),
         ("corpus report nowhere", 3, "corpus build"),
+        (f"{base} --allow-no-text --min-level 0", 1, "no clip was kept"),
     ):
         result = run(words)
         assert result.exit_code == code and part in result.stderr, (words, result.stderr)

@@ -10,7 +10,7 @@ import typer
 
 from omnitalk_cli.cli import options as opt
 from omnitalk_cli.cli.console import session
-from omnitalk_cli.errors import InputError, SetupError
+from omnitalk_cli.errors import InputError, SetupError, WorkError
 from omnitalk_cli.pipeline.request import given
 from omnitalk_cli.pipeline.settings import check_input
 from omnitalk_cli.training.curation.settings import CurationSettings, read_pace
@@ -127,7 +127,8 @@ def build(
 ) -> None:  # fmt: skip
     """Make training clips from videos; a run that was stopped goes on where it was.
 
-    Every part of every video is in clips.csv with what became of it and why.
+    Every part of every video is in clips.csv with what became of it and why. Ends with 1 when none
+    was kept.
     """
     with session(quiet=quiet, verbose=verbose, json_output=json_output) as console:
         settings = CurationSettings(
@@ -180,3 +181,6 @@ def build(
                 f"longer in it (such as {made.dropped[0]}); name them too to have them back"
             )
         console.result(facts, [heading, *lines_of(made.statistics)])
+        if all(fate.verdict == "rejected" for fate in made.fates):
+            console.complain(f"no clip was kept; {out / 'clips.csv'} says why of every part")
+            raise typer.Exit(WorkError.exit_code)
