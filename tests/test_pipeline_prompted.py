@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -362,6 +363,34 @@ def test_auto_takes_no_file_that_only_lies_in_the_place_of_a_voice(
     for device in ("cpu", "cuda"):
         chosen = choose_model("auto", device=device, language="en")
         assert chosen.name == "tiny" and "is not a model that speaks" in chosen.why
+
+
+def test_auto_takes_the_embedded_model_for_a_clip_without_transcript(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Path, reference: Reference
+) -> None:
+    monkeypatch.setenv("OMNITALK_WEIGHTS_DIR", str(tmp_path))
+    install(tmp_path, "f5-tts", checkpoint.read_bytes())
+    # As on a machine with a GPU, where the voice is taken.
+    monkeypatch.setattr(models, "choose_model", partial(choose_on_gpu, models.choose_model))
+    common: dict[str, Any] = {"device": "cpu", "dtype": "auto", "language": "en"}
+    options = {"steps": 5, "seed": 3}
+    chosen = speech_settings(model="auto", vocoder=None, options=options, **common)
+    assert chosen.model.name == "f5-tts" and chosen.otherwise is not None
+    mute = replace(reference, transcript=" ")
+    notes: list[str] = []
+    performance = perform(mute, script("One."), chosen, Workshop(), notes=notes.append)
+    assert performance.settings["model"] == "tiny" and performance.settings["steps"] == 5
+    assert any("f5-tts must know what is said" in note for note in notes)
+    # What was asked for by name is not exchanged.
+    for asked in ({"model": "f5-tts", "vocoder": None}, {"model": "auto", "vocoder": "source"}):
+        named = speech_settings(options=options, **asked, **common)
+        assert named.model.name == "f5-tts" and named.otherwise is None
+        with pytest.raises(InputError, match="must know what is said"):
+            perform(mute, script("One."), named, Workshop())
+
+
+def choose_on_gpu(choose: Any, name: str, *, device: str, language: str | None) -> ChosenModel:
+    return choose(name, device="cuda", language=language)
 
 
 def test_auto_says_that_a_voice_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

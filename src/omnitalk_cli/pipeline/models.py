@@ -53,7 +53,7 @@ def choose_model(name: str, *, device: str, language: str | None) -> ChosenModel
     voice = _installed_voice() if language is not None else None
     if voice is None:
         return _chosen(EMBEDDED, _damaged_voice() if language is not None else "")
-    if language not in _chosen(EMBEDDED, "").languages:
+    if language not in embedded_languages():
         return _chosen(voice, f"the embedded model does not speak {language}")
     if reason := _hindrance(voice):
         return _chosen(EMBEDDED, f"{voice} cannot be used: {reason}")
@@ -62,6 +62,11 @@ def choose_model(name: str, *, device: str, language: str | None) -> ChosenModel
     return _chosen(
         EMBEDDED, f"{voice} is installed, but slow without a GPU; --model {voice} takes it"
     )
+
+
+def embedded_languages() -> tuple[str, ...]:
+    """What the embedded model speaks."""
+    return _chosen(EMBEDDED, "").languages
 
 
 def check_language(chosen: ChosenModel, language: str) -> None:

@@ -40,7 +40,8 @@ class SpeechSettings:
     """The model, where and how it computes, and how it samples: ``joint`` is for the embedded
     model, ``prompted`` for a model that is prompted (None: there is none). ``vocoder`` is what a
     prompted model speaks through. ``compile``: see ``pipeline.running``, where ``many`` says that
-    more videos follow."""
+    more videos follow. ``otherwise`` is what speaks after a clip without transcript, which a
+    prompted model cannot do (None: that is an error)."""
 
     model: ChosenModel
     device: str
@@ -50,6 +51,7 @@ class SpeechSettings:
     vocoder: str
     compile: Compile = "off"
     many: bool = False
+    otherwise: SpeechSettings | None = None
 
     @classmethod
     def of(
@@ -95,6 +97,12 @@ def perform(
     Raises what ``synthesise``, ``speak`` and ``follow`` raise, and UsageError for a recording that
     a prompted model is to follow.
     """
+    if settings.otherwise is not None and not reference.transcript.strip():
+        notes(
+            f"model {settings.otherwise.model.name}: {settings.model.name} must know what is said "
+            "in the clip; give --ref-text, or: omnitalk weights pull whisper-base"
+        )
+        settings = settings.otherwise
     device, dtype = settings.device, settings.dtype
     if settings.prompted is None:
         options = settings.joint

@@ -5,6 +5,7 @@ Nothing here imports a network or a video library before it is asked for.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,17 +100,18 @@ def speech_settings(
     Raises UsageError for values that do not fit, InputError for a language that the model does not
     speak, SetupError for a device or weights not there.
     """
+    from omnitalk_cli.pipeline import models
     from omnitalk_cli.pipeline.devices import choose_device, choose_dtype
-    from omnitalk_cli.pipeline.models import check_language, choose_model
     from omnitalk_cli.pipeline.performing import SpeechSettings
     from omnitalk_cli.pipeline.running import settle_compile
     from omnitalk_cli.speech.vocoders import AUTO, settle_vocoder
 
     where = choose_device(device)
     settle_compile(compile, device=where, seconds=0.0, many=many)
-    chosen = choose_model(model, device=where, language=language)
+    chosen = models.choose_model(model, device=where, language=language)
     if language is not None:
-        check_language(chosen, language)
+        models.check_language(chosen, language)
+    asked = dtype
     if dtype == "auto" and where.startswith("cuda") and chosen.family == "f5-tts":
         # As its authors run it: what speaks the mel of BigVGAN, in full precision.
         dtype = "float32" if chosen.mel == "bigvgan" else "float16"
@@ -121,6 +123,13 @@ def speech_settings(
         raise UsageError(f"{chosen.name} makes speech; for recorded speech leave --model out")
     if settings.prompted is not None:
         settle_vocoder(settings.vocoder, mel=chosen.mel, joint=False)
+        free = model == models.AUTO and settings.vocoder == AUTO
+        if free and language in models.embedded_languages():
+            otherwise = speech_settings(
+                model=models.EMBEDDED, device=device, dtype=asked, language=language, vocoder=None,
+                options=options, compile=compile, many=many,
+            )  # fmt: skip
+            settings = replace(settings, otherwise=otherwise)
     return settings
 
 
