@@ -82,6 +82,16 @@ def test_import_replaces_only_when_told(folder: Path) -> None:
     assert store.find_weights("voice").read_bytes() == b"denut"
 
 
+def test_what_a_killed_run_was_about_to_replace_comes_back(folder: Path) -> None:
+    take(folder)
+    place = store.find_weights("voice").parent
+    place.rename(place.parent / ".staging" / "voice.old-0123")  # killed between two renames
+    (folder / "voice.bin").write_bytes(b"tuned")
+    assert take(folder).exit_code == 2
+    assert store.find_weights("voice").read_bytes() == samples.VOICE[::-1]
+    assert not list(place.parent.glob(".staging/voice.old-*"))
+
+
 def test_import_that_cannot_work_is_told(folder: Path) -> None:
     result = run("import", folder, "--as", "voice")
     assert result.exit_code == 2

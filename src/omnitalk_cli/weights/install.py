@@ -114,7 +114,12 @@ def install(
 
 
 def sweep(entry: Entry) -> None:
-    """Deletes what a killed run left half converted. Called under ``only_one``."""
+    """Deletes what a killed run left half converted; what it had taken away and not replaced comes
+    back. Called under ``only_one``."""
+    folder = weights_folder() / entry.name
+    for left in staging_folder().glob(f"{entry.name}.old-*"):
+        if not folder.exists():
+            os.replace(left, folder)
     for kind in ("new", "old"):
         for left in staging_folder().glob(f"{entry.name}.{kind}-*"):
             shutil.rmtree(left, ignore_errors=True)
