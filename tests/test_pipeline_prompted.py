@@ -22,12 +22,9 @@ from omnitalk_cli.pipeline import devices, models
 from omnitalk_cli.pipeline.chunks import FADE_FRAMES, Chunk, chunks_of, join
 from omnitalk_cli.pipeline.models import ChosenModel, choose_model
 from omnitalk_cli.pipeline.performing import SpeechSettings, perform
-from omnitalk_cli.pipeline.prompted import (
-    PromptedOptions,
-    ended,
-    load_prompted,
-    prompt_of,
-)
+from omnitalk_cli.pipeline.prompt import ended, prompt_of
+from omnitalk_cli.pipeline.prompted import PromptedOptions
+from omnitalk_cli.pipeline.prompted_model import load_prompted
 from omnitalk_cli.pipeline.request import speech_settings
 from omnitalk_cli.pipeline.script import read_script
 from omnitalk_cli.pipeline.workshop import Workshop

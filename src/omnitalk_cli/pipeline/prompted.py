@@ -8,15 +8,13 @@ length of the sequence; what the speech lasts follows from how many bytes the re
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from omnitalk_cli.dit.accelerate import Runner
-from omnitalk_cli.dit.checkpoint import Normalisation, load_checkpoint
 from omnitalk_cli.dit.flow import (
     EPSS_STEPS,
     SCHEDULES,
@@ -30,38 +28,28 @@ from omnitalk_cli.dit.flow import (
 )
 from omnitalk_cli.dit.guidance import Guidance, guided_field
 from omnitalk_cli.dit.model import Condition, DualBranchDiT, TextInput
-from omnitalk_cli.errors import InputError, SetupError, UsageError
+from omnitalk_cli.errors import InputError, UsageError
 from omnitalk_cli.face.codes import CODE_COUNT, EXPRESSION
 from omnitalk_cli.pipeline.chunks import FADE_FRAMES, Chunk, chunks_of, join
+from omnitalk_cli.pipeline.prompt import Prompt, prompt_of
+from omnitalk_cli.pipeline.prompted_model import PromptedModel
 from omnitalk_cli.pipeline.settings import parse_interval
-from omnitalk_cli.pipeline.synthesis import resample_codes
 from omnitalk_cli.progress import Progress, silent
-from omnitalk_cli.speech.mel import MelKind, log_mel
 from omnitalk_cli.speech.vocoder import Vocoder
 from omnitalk_cli.text.characters import is_han
 from omnitalk_cli.text.f5_tokens import spoken_bytes
-from omnitalk_cli.text.spelling import Spelling, spelling_of
 from omnitalk_cli.types import (
-    HOP,
     MEL_BINS,
     MEL_RATE,
-    SAMPLE_RATE,
     Float,
     Reference,
     Script,
     SegmentTime,
 )
-from omnitalk_cli.weights import store
 
-# F5-TTS' own figures: how loud a reference is made, which ends of it are silence (−42 dB of full
-# scale, in pieces of 10 ms) and how much of that stays; texts of a few bytes are spoken slowly.
-_REFERENCE_RMS = 0.1
-_SILENCE = 10 ** (-42 / 20)
-_SILENCE_BLOCK = SAMPLE_RATE // 100
-_END_SECONDS = 0.05
+# F5-TTS' own figures: texts of a few bytes are spoken slowly.
 _SHORT_TEXT_BYTES = 10
 _SHORT_TEXT_SPEED = 0.3
-_SHORTEST_REFERENCE = 0.5  # seconds
 _LONGEST_FRAMES = 8192  # 87 s: further positions were never trained
 
 
@@ -110,26 +98,6 @@ class PromptedOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptedModel:
-    """A loaded model with its vocabulary; ``mel`` is the kind of log-mel that it speaks in, and
-    ``runner`` runs its network."""
-
-    network: DualBranchDiT
-    normalisation: Normalisation
-    spelling: Spelling
-    languages: tuple[str, ...]
-    mel: MelKind
-    name: str
-    sha256: str
-    runner: Runner = field(default_factory=Runner)
-
-    @property
-    def moves(self) -> bool:
-        """Whether it makes the motion, too."""
-        return not self.network.config.audio_only
-
-
-@dataclass(frozen=True, kw_only=True)
 class Speech:
     """Spoken script: ``sound`` ``[S]`` at 24 kHz, when which segment is spoken, and the motion
     ``[T, 61]`` at the mel rate if the model makes it."""
@@ -137,46 +105,6 @@ class Speech:
     sound: Float
     segments: tuple[SegmentTime, ...]
     codes: Float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prompt:
-    """The reference as the model is given it: ``mel`` ``[T, 100]``, ``codes`` ``[T, 61]`` at the
-    mel rate, both normalised, and the transcript with a mark and spaces at its end. ``frames`` is
-    its length in the sequence; ``gain`` what its sound was multiplied by."""
-
-    mel: Tensor
-    codes: Tensor
-    text: str
-    frames: int
-    gain: float
-
-
-def load_prompted(path: Path, *, name: str, device: str, dtype: torch.dtype) -> PromptedModel:
-    """Loads a converted F5-TTS or a model of the paper's kind.
-
-    Raises SetupError when weights or device are missing, InputError when the file is something
-    else.
-    """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise SetupError("no CUDA device here; use --device cpu, or see `omnitalk doctor`")
-    checkpoint = load_checkpoint(path, device=device, dtype=dtype)
-    extras, config = checkpoint.extras, checkpoint.model.config
-    try:
-        spelling = spelling_of(extras.get("vocabulary", ""), tuple(extras.get("tokens", ())))
-    except ValueError as error:
-        raise InputError(f"{path}: is not a model that is prompted ({error})") from error
-    if config.text_layout != "filler" or config.patch != 1:
-        raise InputError(f"{path}: is not a model that takes text as filler tokens")
-    return PromptedModel(
-        network=checkpoint.model,
-        normalisation=checkpoint.normalisation,
-        spelling=spelling,
-        languages=tuple(extras["languages"]),
-        mel=extras.get("mel", "vocos"),
-        name=name,
-        sha256=store.sha256(path),
-    )
 
 
 def speak(
@@ -221,63 +149,6 @@ def speak(
     return Speech(
         sound=joined.sound, segments=joined.segments, codes=joined.codes if model.moves else None
     )
-
-
-def prompt_of(reference: Reference, model: PromptedModel) -> Prompt:
-    """The reference as F5-TTS prepares it: silent ends cut off, quiet speech made louder, its text
-    ended by a mark. Raises InputError when it has no transcript or no sound that can be used."""
-    if not reference.transcript.strip():
-        raise InputError(
-            f"{reference.source_name}: {model.name} must know what is said in it; give --ref-text, "
-            "or install a speech recognition model (omnitalk weights pull whisper-base), or take "
-            "--model tiny, which does without"
-        )
-    if reference.voice is None:
-        raise InputError(
-            f"{reference.source_name}: its features hold no sound (an older omnitalk made them); "
-            "extract the clip again"
-        )
-    voice = reference.voice.astype(np.float32) / 32767
-    start, end = _loud_part(voice * _gain(voice))
-    if end - start < _SHORTEST_REFERENCE * SAMPLE_RATE:
-        raise InputError(f"{reference.source_name}: hardly anything is heard in it")
-    part = np.pad(voice[start:end], (0, round(_END_SECONDS * SAMPLE_RATE)))
-    gain = _gain(part)  # of what the model is given: the ends that were cut off count no more
-    mel = log_mel(torch.from_numpy(part * np.float32(gain)), kind=model.mel)
-    times = start / SAMPLE_RATE + np.arange(len(mel)) / MEL_RATE
-    codes = torch.from_numpy(resample_codes(reference.codes, reference.fps, times))
-    n = model.normalisation
-    return Prompt(
-        mel=(mel - n.mel_mean.cpu()) / n.mel_std.cpu(),
-        codes=(codes - n.code_mean.cpu()) / n.code_std.cpu(),
-        text=ended(reference.transcript),
-        frames=len(part) // HOP,
-        gain=gain,
-    )
-
-
-def _gain(voice: Float) -> float:
-    """What brings quiet speech ``[S]`` to the usual level; 1 for louder one."""
-    rms = float(np.sqrt(np.square(voice, dtype=np.float64).mean()))
-    return max(1.0, _REFERENCE_RMS / max(rms, 1e-6))
-
-
-def ended(text: str) -> str:
-    """``text`` with a mark at its end, and two spaces after it unless it is a Chinese one: F5-TTS'
-    own program puts one when it reads the transcript and another one before it speaks."""
-    text = text.strip()
-    if text.endswith("。"):
-        return text
-    return text.removesuffix(".") + ".  "
-
-
-def _loud_part(voice: Float) -> tuple[int, int]:
-    """First sample and one past the last one of what is not silence at the ends."""
-    blocks = voice[: len(voice) // _SILENCE_BLOCK * _SILENCE_BLOCK].reshape(-1, _SILENCE_BLOCK)
-    loud = np.flatnonzero(np.sqrt(np.square(blocks, dtype=np.float64).mean(1)) >= _SILENCE)
-    if not len(loud):
-        return 0, 0
-    return int(loud[0]) * _SILENCE_BLOCK, int(loud[-1] + 1) * _SILENCE_BLOCK
 
 
 def _most_bytes(prompt: Prompt, speed: float) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from omnitalk_cli.dit.accelerate import Runner
     from omnitalk_cli.pipeline.models import ChosenModel
-    from omnitalk_cli.pipeline.prompted import PromptedModel
+    from omnitalk_cli.pipeline.prompted_model import PromptedModel
     from omnitalk_cli.pipeline.running import Compile
     from omnitalk_cli.pipeline.synthesis import SpeechMotionModel
     from omnitalk_cli.render.base import Renderer
@@ -109,7 +109,7 @@ class Workshop:
 
     def prompted(self, chosen: ChosenModel, *, device: str, dtype: torch.dtype) -> PromptedModel:
         """The prompted model ``chosen``; raises what ``load_prompted`` raises."""
-        from omnitalk_cli.pipeline.prompted import load_prompted
+        from omnitalk_cli.pipeline.prompted_model import load_prompted
 
         return self._prompted.get(
             (chosen.path, device, dtype),
