@@ -104,13 +104,13 @@ def reenact(
     scores: list[tuple[float, ...]] = []
     flickers: list[tuple[float, float]] = []
     before: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
-    drawing = renderer.frames(bank, target.codes, fps=reference.fps)
-    cpu = wall = 0.0
-    for index in range(count):
-        cpu_start, wall_start = time.process_time(), time.perf_counter()
-        drawn = next(drawing)
-        cpu += time.process_time() - cpu_start
-        wall += time.perf_counter() - wall_start
+    cpu, wall = time.process_time(), time.perf_counter()
+    pictures = []  # all of them before the first is scored: workers draw ahead meanwhile
+    for drawn in renderer.frames(bank, target.codes, fps=reference.fps):
+        pictures.append(drawn)
+        progress("draw", len(pictures), count)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    for index, drawn in enumerate(pictures):
         filmed = _picture(target.frames[index])
         points = target.landmarks[index, :, :2]
         face = box(points, 0.0, filmed.shape[:2])
@@ -130,7 +130,7 @@ def reenact(
                  _difference(filmed[face], before[1][face]))
             )  # fmt: skip
         before = (drawn, filmed)
-        progress("reenact", index + 1, count)
+        progress("compare", index + 1, count)
     face_psnr, mouth_psnr, similar, whole, _, fine, real_fine = np.mean(scores, axis=0)
     bodies = [score[4] for score in scores if np.isfinite(score[4])]
     flicker, real_flicker = np.mean(flickers, axis=0)
