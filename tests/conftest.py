@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from omnitalk_cli.media.ffmpeg import find_ffmpeg
+
+if TYPE_CHECKING:
+    from hub_server import Hub
 
 # The same examples in every run, nothing stored, and no failures on a busy machine.
 settings.register_profile("omnitalk", derandomize=True, database=None, deadline=None)
@@ -58,3 +63,16 @@ def landmarker() -> Path:
 def ffmpeg_path() -> Path:
     """The ffmpeg that omnitalk itself would use."""
     return find_ffmpeg()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A stand-in for the hub, with omnitalk pointed at it."""
+    import weights_samples as samples
+    from hub_server import serve
+    from omnitalk_cli.weights import catalog
+
+    with serve(samples.new_hub()) as state:
+        samples.use(state, tmp_path, monkeypatch)
+        yield state
+    catalog.catalog.cache_clear()

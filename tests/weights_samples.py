@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from hub_server import Hub
+from omnitalk_cli.cli.app import app
 from omnitalk_cli.errors import InputError
-from omnitalk_cli.weights import catalog
+from omnitalk_cli.weights import catalog, store
 from omnitalk_cli.weights.importers.registry import IMPORTERS, Importer
+from omnitalk_cli.weights.pull import chosen, pull
 
 VOICE = bytes(range(256)) * 160  # 40 960 bytes: ten pieces of the stand-in server
 VOCAB = b"a\nb\nc\n"
@@ -140,3 +144,27 @@ def use(hub: Hub, folder: Path, patch: pytest.MonkeyPatch) -> None:
     for name in ("HF_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         patch.delenv(name, raising=False)
     catalog.catalog.cache_clear()
+
+
+NC = ("NC-1",)
+
+
+def get(*names: str, **options: Any) -> Path:
+    """Pulls and returns the file of the first."""
+    options.setdefault("accepted", NC)
+    pull(chosen(names, ()), **options)
+    return store.find_weights(names[0])
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app, ["weights", *words])
+
+
+def left() -> set[str]:
+    """What lies in the weights' folder, staging without its locks included."""
+    folder = store.weights_folder()
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".lock"
+    }
