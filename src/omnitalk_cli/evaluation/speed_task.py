@@ -75,15 +75,15 @@ class Task:
         return round((self.target + self.reference) * MEL_RATE / patch) * patch
 
     @property
-    def grid(self) -> Schedule:
-        """The schedule of flow times."""
+    def schedule(self) -> Schedule:
+        """Of flow times."""
         return "sway"
 
     def problems(self, steps: int) -> list[Problem]:
         """As its cost is counted, for Euler's method: evaluations with guidance, and those outside
         its interval."""
         low, high = self.weights.interval
-        times = evaluation_times(time_grid(self.grid, steps), "euler")
+        times = evaluation_times(time_grid(self.schedule, steps), "euler")
         guided = sum(low <= time <= high for time in times)
         found = ((self.weights, guided), (self.weights.plain(), len(times) - guided))
         return [

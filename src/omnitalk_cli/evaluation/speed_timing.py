@@ -121,7 +121,7 @@ def timed(
 ) -> Timed:
     """Samples once to get ready, then ``task.runs`` times by the clock and once by stages."""
     noise, condition, text = _inputs(task, device)
-    grid = time_grid(task.grid, setting.steps)
+    grid = time_grid(task.schedule, setting.steps)
     times = None if setting.way == "plain" else evaluation_times(grid, "euler")
 
     def sample(chosen: Runner, ready: Any = lambda: None) -> State:
