@@ -11,7 +11,8 @@ import torch.distributed as dist
 
 from clip_corpus import CONFIG
 from omnitalk_cli.dit.model import DualBranchDiT
-from omnitalk_cli.training.scale.parallel import Engine, World
+from omnitalk_cli.training.scale.parallel import Engine
+from omnitalk_cli.training.world import World
 
 
 def test_a_closed_engine_has_let_go_of_the_group(tmp_path: Path) -> None:

@@ -24,10 +24,10 @@ from omnitalk_cli.training.scale import scores, signals, trainer
 from omnitalk_cli.training.scale.batches import ClipBatch
 from omnitalk_cli.training.scale.config import ScaleConfig
 from omnitalk_cli.training.scale.journal import Journal
-from omnitalk_cli.training.scale.parallel import World
 from omnitalk_cli.training.scale.run import train_clips
 from omnitalk_cli.training.scale.state import states
 from omnitalk_cli.training.scale.trainer import ScaleResult
+from omnitalk_cli.training.world import World
 
 QUICK = ScaleConfig(
     steps=6, frames=640, bfloat16=False, log_every=1, learning_rate=3e-3, warmup_steps=2,

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from omnitalk_cli.dit.checkpoint import load_checkpoint
-from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.errors import InputError, UsageError
 from omnitalk_cli.face.codes import CODE_INDEX
 from omnitalk_cli.speech.duration import DurationModel
@@ -23,58 +22,16 @@ from omnitalk_cli.training.dataset import (
 )
 from omnitalk_cli.training.loop import Trainer, train
 from omnitalk_cli.training.loss import LossConfig, flow_loss
-from omnitalk_cli.training.shards import CorpusItem, CorpusWriter
 from omnitalk_cli.training.train_config import TrainConfig
+from omnitalk_cli.training.world import World
+from speech_corpus import QUICK, SMALL, make_corpus
 
-SMALL = DiTConfig.tiny(
-    dim=32, visual_dim=16, heads=2, head_dim=8, fusion_depth=1, single_depth=1, text_dim=16,
-    position_kernel=3, position_groups=2,
-)  # fmt: skip
-QUICK = TrainConfig(
-    steps=4, tokens=64, lengths=(32,), warmup_steps=2, bfloat16=False, checkpoint_minutes=1e9
-)
-
-
-def phones(seconds: float) -> list[tuple[str, float, float]]:
-    """Nine phones that share the time evenly."""
-    edges = np.linspace(0.1, seconds - 0.1, 10)
-    names = "HH AH L OW W ER L D Z".split()
-    return [(n, float(a), float(b)) for n, a, b in zip(names, edges, edges[1:], strict=False)]
+ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
-    rng = np.random.default_rng(0)
-    writer = CorpusWriter(folder / "shard-00000.safetensors")
-    recordings = CorpusWriter(folder / "shard-00001.safetensors")
-    for number in range(6):
-        seconds = 1.5 + 0.1 * number
-        recordings.add(
-            CorpusItem(
-                audio=rng.normal(0, 3000, int(24_000 * seconds)).astype(np.int16),
-                text="hello worlds", words=[(0.1, 0.8), (0.8, seconds - 0.1)], speaker="anna",
-                source="human:anna", phones=phones(seconds), alphabet="arpabet",
-                split="heldout" if number == 0 else "train",
-            )
-        )  # fmt: skip
-    recordings.write()
-    for number in range(24):
-        frames = int(rng.integers(80, 200))
-        codes = rng.random((frames, 61)).astype(np.float16)
-        codes[:, CODE_INDEX["cheekPuff"]] = 0
-        seconds = frames / 93.75
-        writer.add(
-            CorpusItem(
-                mel=rng.normal(size=(frames, 100)).astype(np.float16), codes=codes,
-                text="hello, world.", words=[(0.1, 0.4 * seconds), (0.5 * seconds, seconds - 0.1)],
-                speaker=f"voice{number % 3}", source="test",
-                split="heldout" if number % 6 == 0 else "train", phones=phones(seconds),
-                alphabet="arpabet",
-            )
-        )  # fmt: skip
-    writer.write()
-    return folder
+    return make_corpus(tmp_path_factory.mktemp("corpus"))
 
 
 def sampler(
@@ -189,7 +146,7 @@ def test_perfect_prediction_has_no_loss_and_dead_channels_do_not_count(
 
 def test_training_learns_and_leaves_a_loadable_checkpoint(corpus: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(QUICK, steps=60, learning_rate=5e-3, ema=0.9)
-    trainer = Trainer(SMALL, config, corpus=corpus, folder=tmp_path, device="cpu")
+    trainer = Trainer(SMALL, config, corpus=corpus, folder=tmp_path, world=ALONE)
     before = trainer.score()
     result = trainer.run()
     assert result.steps == 60
@@ -206,21 +163,21 @@ def test_a_run_may_start_from_another_models_weights(corpus: Path, tmp_path: Pat
     first = train(SMALL, QUICK, corpus=corpus, folder=tmp_path / "first")
     longer = dataclasses.replace(SMALL, text_conv_layers=3)
     trainer = Trainer(
-        longer, QUICK, corpus=corpus, folder=tmp_path / "second", device="cpu",
+        longer, QUICK, corpus=corpus, folder=tmp_path / "second", world=ALONE,
         init=first.checkpoint,
     )  # fmt: skip
     old = load_checkpoint(first.checkpoint, device="cpu", dtype=torch.float32)
     assert torch.equal(trainer.model.audio.out.weight, old.model.audio.out.weight)
     assert "after 4 steps" in trainer.inherited[-1]
     assert trainer.run().steps == 4
-    again = Trainer(longer, QUICK, corpus=corpus, folder=tmp_path / "second", device="cpu")
+    again = Trainer(longer, QUICK, corpus=corpus, folder=tmp_path / "second", world=ALONE)
     assert again.inherited == trainer.inherited
 
 
 def test_resuming_goes_on_where_it_stopped(corpus: Path, tmp_path: Path) -> None:
     train(SMALL, QUICK, corpus=corpus, folder=tmp_path)
     again = Trainer(
-        SMALL, dataclasses.replace(QUICK, steps=6), corpus=corpus, folder=tmp_path, device="cpu"
+        SMALL, dataclasses.replace(QUICK, steps=6), corpus=corpus, folder=tmp_path, world=ALONE
     )
     assert again.step == 4
     moments = [s["exp_avg"] for s in again.optimiser.state.values()]
@@ -230,7 +187,7 @@ def test_resuming_goes_on_where_it_stopped(corpus: Path, tmp_path: Path) -> None
 
 def test_learning_rate_warms_up_and_falls_to_zero(corpus: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(QUICK, steps=100, warmup_steps=10)
-    trainer = Trainer(SMALL, config, corpus=corpus, folder=tmp_path, device="cpu")
+    trainer = Trainer(SMALL, config, corpus=corpus, folder=tmp_path, world=ALONE)
     rates = []
     for step in range(100):
         trainer.step = step

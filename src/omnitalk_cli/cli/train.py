@@ -124,13 +124,13 @@ def train(
             raise UsageError("give the budget either as --minutes or as --train-steps")
         _on_speech(
             console, corpus, folder, small=what == "tiny", init=init, device=device,
-            chosen=chosen | given(tokens=tokens),
+            chosen=chosen | given(tokens=tokens), silent=others,
         )  # fmt: skip
 
 
 def _on_speech(
     console: Console, corpus: Path, folder: Path, *, small: bool, init: Path | None, device: str,
-    chosen: dict[str, Any],
+    chosen: dict[str, Any], silent: bool,
 ) -> None:  # fmt: skip
     """The embedded model's trainer, on the corpus that it was trained on."""
     from omnitalk_cli.dit.config import DiTConfig
@@ -150,6 +150,8 @@ def _on_speech(
         progress=console.progress,
         log=console.detail,
     )
+    if silent:
+        return
     scores = ", ".join(f"{name} {value:.3f}" for name, value in result.heldout.items())
     console.result(
         result.to_dict(),

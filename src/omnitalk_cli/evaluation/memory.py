@@ -26,8 +26,9 @@ from omnitalk_cli.training.scale.config import ScaleConfig
 from omnitalk_cli.training.scale.flops import Estimate, training_flops
 from omnitalk_cli.training.scale.initial import fresh
 from omnitalk_cli.training.scale.objective import loss_sums
-from omnitalk_cli.training.scale.parallel import Engine, World
+from omnitalk_cli.training.scale.parallel import Engine
 from omnitalk_cli.training.scale.trainer import checkpoint_blocks, optimiser
+from omnitalk_cli.training.world import World
 
 
 def noise_batch(config: DiTConfig, *, clips: int, frames: int) -> ClipBatch:

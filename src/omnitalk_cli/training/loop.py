@@ -7,6 +7,7 @@ import json
 import os
 import time as clock
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from omnitalk_cli.dit.config import DiTConfig
 from omnitalk_cli.dit.flow import logit_normal_time
 from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import InputError, UsageError
+from omnitalk_cli.media.locks import sole_user
 from omnitalk_cli.progress import Progress, silent
 from omnitalk_cli.speech.duration import DurationModel
 from omnitalk_cli.text.vocabulary import Vocabulary
@@ -37,6 +39,7 @@ from omnitalk_cli.training.loss import flow_loss
 from omnitalk_cli.training.replicas import Replicas
 from omnitalk_cli.training.scoring import held_out_scores, noise_like, to_device
 from omnitalk_cli.training.train_config import TrainConfig
+from omnitalk_cli.training.world import World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +70,11 @@ class Trainer:
         *,
         corpus: Path,
         folder: Path,
-        device: str,
+        world: World,
         init: Path | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.config, self.folder, self.device = config, folder, torch.device(device)
+        self.config, self.folder, self.world, self.device = config, folder, world, world.device
         self.corpus = corpus
         self.vocabulary = Vocabulary.phones()
         if model_config.vocabulary_size != len(self.vocabulary):
@@ -85,7 +88,7 @@ class Trainer:
             raise InputError(f"the corpus in {corpus} needs both train and heldout utterances")
         torch.manual_seed(config.seed)
         self.model = DualBranchDiT(model_config).to(self.device)
-        self.replicas = Replicas.of_environment()
+        self.replicas = Replicas(world=world)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.optimiser = _optimiser(self.model, config)
         self.step = 0
@@ -97,13 +100,17 @@ class Trainer:
             self._inherit(init)
         self._met = self.step, self.frames_seen
         # Every replica draws its own samples.
-        seed = [config.seed, self.step, self.replicas.rank]
+        seed = [config.seed, self.step, world.rank]
         self.noise = torch.Generator().manual_seed(
-            config.seed * 1_000_003 + self.step + 500_009 * self.replicas.rank
+            config.seed * 1_000_003 + self.step + 500_009 * world.rank
         )
-        self.sampler = self._sampler(self.train_set, config.masking, np.random.default_rng(seed))
         if self.normalisation is None:
-            self.normalisation = measure_normalisation(self.sampler)
+            # Drawn alike everywhere: what replicas average must mean the same.
+            rng = np.random.default_rng(config.seed)
+            self.normalisation = measure_normalisation(
+                self._sampler(self.train_set, config.masking, rng)
+            )
+        self.sampler = self._sampler(self.train_set, config.masking, np.random.default_rng(seed))
         self.heldout_batches = self._heldout(heldout)
         self.durations = _durations(self.train_set)
 
@@ -148,7 +155,7 @@ class Trainer:
         """Trains to the end of the budget; checkpoints on the way and when interrupted."""
         saved = scored = self.minutes
         last = clock.monotonic()
-        main = self.replicas.rank == 0
+        main = self.world.main
         heldout: dict[str, float] = {}
         smooth: dict[str, float] = {}
         try:
@@ -230,7 +237,7 @@ class Trainer:
     def _meet(self) -> bool:
         """Replicas take the mean of their weights and of the optimiser's moments. Returns whether
         the run is over."""
-        if self.replicas.world == 1:
+        if self.world.size == 1:
             return self.done_share >= 1.0
         tensors: list[Tensor] = [*self.model.parameters(), *self.average.parameters()]
         for parameter in self.model.parameters():
@@ -386,10 +393,13 @@ def train(
     process is a replica (``training.replicas``).
 
     Raises InputError when the corpus is missing or has no held-out part, UsageError when the
-    folder holds a run of another model configuration.
+    folder holds a run of another model configuration or another run is at work in it.
     """
-    trainer = Trainer(model_config, config, corpus=corpus, folder=folder, device=device, init=init)
-    return trainer.run(progress, log)
+    with World.joined(device) as world, sole_user(folder) if world.main else nullcontext():
+        trainer = Trainer(
+            model_config, config, corpus=corpus, folder=folder, world=world, init=init
+        )
+        return trainer.run(progress, log)
 
 
 def _optimiser(model: DualBranchDiT, config: TrainConfig) -> torch.optim.AdamW:

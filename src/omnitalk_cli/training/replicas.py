@@ -6,41 +6,31 @@ share a machine with other work: between two meetings nobody waits.
 
 from __future__ import annotations
 
-import os
 import time as clock
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
-_MEETING_SECONDS = 45.0
+from omnitalk_cli.training.world import World
 
 
 @dataclass(kw_only=True)
 class Replicas:
-    """This process among ``world`` others; a world of 1 never meets anybody."""
+    """The processes of ``world``; one alone never meets anybody."""
 
-    rank: int = 0
-    world: int = 1
-    every: float = _MEETING_SECONDS
-    _met: int = field(default_factory=lambda: int(clock.time() / _MEETING_SECONDS))
+    world: World
+    every: float = 45.0
+    _met: int = field(init=False)
 
-    @classmethod
-    def of_environment(cls) -> Replicas:
-        """The world that ``torchrun`` describes in the environment, or this process alone."""
-        world = int(os.environ.get("WORLD_SIZE", "1"))
-        if world == 1:
-            return cls()
-        if not dist.is_initialized():
-            dist.init_process_group("gloo")
-        return cls(rank=dist.get_rank(), world=world)
+    def __post_init__(self) -> None:
+        self._met = int(clock.time() / self.every)
 
     def due(self) -> bool:
         """Whether it is time to meet: all look at the same clock."""
         now = int(clock.time() / self.every)
-        if self.world == 1 or now == self._met:
+        if self.world.size == 1 or now == self._met:
             return False
         self._met = now
         return True
@@ -53,13 +43,13 @@ class Replicas:
         ``gained``: the counts of what it did since the last meeting.
 
         Returns the sums of ``gained`` and whether anybody is ``done``: then this was the last
-        meeting. All replicas must call this with the same shapes.
+        meeting. All replicas must call this with the same shapes. Raises WorkError when one is
+        gone.
         """
-        total = torch.tensor([*map(float, gained), float(done)], dtype=torch.float64)
-        dist.all_reduce(total)
+        *total, over = self.world.agree([*map(float, gained), float(done)])
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
-        flat *= gained[0] / max(float(total[0]), 1.0)
-        dist.all_reduce(flat)
+        flat *= gained[0] / max(total[0], 1.0)
+        self.world.sum(flat)
         for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
-        return [int(value) for value in total[:-1]], bool(total[-1])
+        return [int(value) for value in total], over > 0

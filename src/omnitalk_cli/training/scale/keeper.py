@@ -17,8 +17,9 @@ from omnitalk_cli.text.spelling import Spelling
 from omnitalk_cli.training.scale.clips import ClipTable
 from omnitalk_cli.training.scale.config import ScaleConfig
 from omnitalk_cli.training.scale.order import Position
-from omnitalk_cli.training.scale.parallel import World, whole
+from omnitalk_cli.training.scale.parallel import whole
 from omnitalk_cli.training.scale.state import Parts, load_state, read_facts, save_state, states
+from omnitalk_cli.training.world import World
 from omnitalk_cli.types import MEL_RATE
 
 

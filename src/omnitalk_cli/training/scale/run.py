@@ -23,9 +23,9 @@ from omnitalk_cli.training.scale.initial import (
     vocabulary_of,
     with_audio,
 )
-from omnitalk_cli.training.scale.parallel import World
 from omnitalk_cli.training.scale.state import states
 from omnitalk_cli.training.scale.trainer import ScaleResult, ScaleTrainer
+from omnitalk_cli.training.world import World
 
 
 def train_clips(
@@ -65,31 +65,27 @@ def train_clips(
         corpus, spelling, shortest=config.shortest, longest=config.longest,
         most_frames=config.frames // config.bucket * config.bucket, patch=shape.patch,
     )  # fmt: skip
-    world = World.join(device)
-    try:
+    with (
+        World.joined(device) as world,
         # One process keeps other runs out for all; those of several machines share the folder.
-        with sole_user(folder) if world.main else contextlib.nullcontext():
-            tell = note if world.main else lambda text: None
-            tell(_described(table))
-            if states(folder):
-                beginning = Beginning(network=fresh(shape, config.seed))
-            elif audio is not None:
-                beginning = with_audio(shape, config.seed, audio)
-            elif init is not None:
-                beginning = from_checkpoint(shape, config.seed, init)
-            else:
-                beginning = Beginning(network=fresh(shape, config.seed))
-            trainer = ScaleTrainer(
-                beginning, config, table=table, spelling=spelling, folder=folder, world=world,
-                note=tell,
-            )  # fmt: skip
-            with contextlib.closing(trainer.engine):
-                result = trainer.run(progress if world.main else silent)
-    except BaseException:
-        world.leave(failed=True)
-        raise
-    world.leave()
-    return result
+        sole_user(folder) if world.main else contextlib.nullcontext(),
+    ):
+        tell = note if world.main else lambda text: None
+        tell(_described(table))
+        if states(folder):
+            beginning = Beginning(network=fresh(shape, config.seed))
+        elif audio is not None:
+            beginning = with_audio(shape, config.seed, audio)
+        elif init is not None:
+            beginning = from_checkpoint(shape, config.seed, init)
+        else:
+            beginning = Beginning(network=fresh(shape, config.seed))
+        trainer = ScaleTrainer(
+            beginning, config, table=table, spelling=spelling, folder=folder, world=world,
+            note=tell,
+        )  # fmt: skip
+        with contextlib.closing(trainer.engine):
+            return trainer.run(progress if world.main else silent)
 
 
 def choose_spelling(vocabulary: Path | None, checkpoint: Path | None) -> Spelling:

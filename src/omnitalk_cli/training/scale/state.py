@@ -23,7 +23,8 @@ from omnitalk_cli.dit.checkpoint import Normalisation
 from omnitalk_cli.dit.model import DualBranchDiT
 from omnitalk_cli.errors import InputError
 from omnitalk_cli.training.scale.average import Average
-from omnitalk_cli.training.scale.parallel import World, fill, whole
+from omnitalk_cli.training.scale.parallel import fill, whole
+from omnitalk_cli.training.world import World
 
 FORMAT = "omnitalk-run"
 FORMAT_VERSION = "1"

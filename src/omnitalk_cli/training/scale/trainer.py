@@ -28,10 +28,11 @@ from omnitalk_cli.training.scale.journal import Journal
 from omnitalk_cli.training.scale.keeper import Keeper, Tally
 from omnitalk_cli.training.scale.objective import TERMS, loss_sums, weights
 from omnitalk_cli.training.scale.order import BatchOrder
-from omnitalk_cli.training.scale.parallel import Engine, World, blocks
+from omnitalk_cli.training.scale.parallel import Engine, blocks
 from omnitalk_cli.training.scale.scores import HeldOutLoss, generate, scores_or_why
 from omnitalk_cli.training.scale.signals import StopRequest, stop_requests
 from omnitalk_cli.training.scale.state import Parts, sweep
+from omnitalk_cli.training.world import World
 
 
 @dataclass(frozen=True, kw_only=True)
