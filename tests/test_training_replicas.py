@@ -1,5 +1,6 @@
 """Replicas that meet: weighted means over real processes, which end well."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -44,8 +45,10 @@ def test_replicas_average_by_what_they_did(tmp_path: Path) -> None:
 def learn(rank: int, folder: str) -> None:
     enter(rank, f"{folder}/store")
     with World.joined("cpu") as world:
+        # The second has no gradients of the visual stream, but takes part in its moments.
+        config = dataclasses.replace(QUICK, audio_only=(float(rank), float(rank)))
         trainer = Trainer(
-            SMALL, QUICK, corpus=Path(folder, "corpus"), folder=Path(folder, "run"), world=world
+            SMALL, config, corpus=Path(folder, "corpus"), folder=Path(folder, "run"), world=world
         )
         trainer.replicas = Replicas(world=world, every=1e9)  # they meet at the end only
         drawn = trainer.sampler.batch(tokens=64, lengths=(32,)).audio
@@ -53,6 +56,10 @@ def learn(rank: int, folder: str) -> None:
         save_file(
             {f"weight.{k}": v for k, v in trainer.model.state_dict().items()}
             | {f"normalisation.{k}": v for k, v in vars(trainer.normalisation).items()}
+            | {
+                f"moment.{k}": trainer.optimiser.state[v]["exp_avg"]
+                for k, v in trainer.model.named_parameters()
+            }
             | {"drawn": drawn.contiguous()},
             f"{folder}/{rank}.safetensors",
         )

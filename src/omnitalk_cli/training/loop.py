@@ -58,6 +58,7 @@ class TrainResult:
 
 
 _RESUME = "resume.safetensors"
+_ADAM = ("step", "exp_avg", "exp_avg_sq")  # AdamW's state of a parameter
 
 
 class Trainer:
@@ -235,14 +236,20 @@ class Trainer:
         return {name: float(value.detach()) for name, value in vars(terms).items()}
 
     def _meet(self) -> bool:
-        """Replicas take the mean of their weights and of the optimiser's moments. Returns whether
-        the run is over."""
+        """Replicas take the mean of their weights and of the optimiser's state. Returns whether the
+        run is over."""
         if self.world.size == 1:
             return self.done_share >= 1.0
         tensors: list[Tensor] = [*self.model.parameters(), *self.average.parameters()]
         for parameter in self.model.parameters():
             state = self.optimiser.state[parameter]
-            tensors += [state[key] for key in ("exp_avg", "exp_avg_sq") if key in state]
+            if not state:  # so far only audio-only steps here, others may have its moments
+                state |= {
+                    "step": torch.zeros((), device=parameter.device),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+            tensors += [state[key] for key in _ADAM]
         step, frames = self._met
         gained, over = self.replicas.average(
             [tensor.data for tensor in tensors],
@@ -364,7 +371,7 @@ class Trainer:
         self.average.load_state_dict(part("average"))
         for name, parameter in self.model.named_parameters():
             state = self.optimiser.state[parameter]
-            for key in ("step", "exp_avg", "exp_avg_sq"):
+            for key in _ADAM:
                 found = tensors.get(f"optimiser.{key}.{name}")
                 if found is not None:
                     state[key] = found.clone()
