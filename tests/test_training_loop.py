@@ -10,6 +10,7 @@ import torch
 from omnitalk_cli.dit.checkpoint import load_checkpoint
 from omnitalk_cli.errors import InputError, UsageError
 from omnitalk_cli.face.codes import CODE_INDEX
+from omnitalk_cli.media.locks import sole_user
 from omnitalk_cli.speech.duration import DurationModel
 from omnitalk_cli.text.phones import SpokenWord
 from omnitalk_cli.text.vocabulary import Vocabulary
@@ -206,3 +207,5 @@ def test_mistakes_are_told(corpus: Path, tmp_path: Path) -> None:
     wider = dataclasses.replace(SMALL, visual_dim=32)
     with pytest.raises(UsageError, match="another model configuration"):
         train(wider, QUICK, corpus=corpus, folder=tmp_path / "other")
+    with sole_user(tmp_path / "busy"), pytest.raises(UsageError, match="another run is at work"):
+        train(SMALL, QUICK, corpus=corpus, folder=tmp_path / "busy")
